@@ -1,0 +1,110 @@
+"""What a user may choose about a run: checked once, at the door, and frozen."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segpipe.errors import SettingsError
+
+Keepable = Literal["image", "maps"]
+
+
+class SlideRef(BaseModel):
+    """A slide to segment: where it is and what it is called."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+    """Name of the slide in every output; safe as a file name."""
+    path: Path
+    """File or folder."""
+    mpp: Annotated[float, Field(gt=0)] | None = None
+    """Micrometres per level-0 pixel, where the file's own is missing or wrong."""
+    tissue_mask: Path | None = None
+    """A mask picture to use instead of the detected tissue."""
+
+
+class Settings(BaseModel):
+    """Choices that hold for every slide of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str = "hoverlite"
+    """Name of a network with shipped weights."""
+    weights: Path | None = None
+    """Weights (.safetensors beside their .toml card) instead of the shipped ones."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Where the network runs; ``auto`` takes a GPU where there is one."""
+    mpp: Annotated[float, Field(gt=0)] | None = None
+    """Micrometres per level-0 pixel for slides that don't say, or say it wrong."""
+    tissue_mask: Path | None = None
+    """A mask picture for the slide: any size, nonzero is tissue."""
+    tile_px: Annotated[int, Field(ge=64, le=8192)] = 1024
+    """Side of a tile in canvas pixels. A matter of memory and speed only."""
+    halo_px: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Margin read around a tile; raised to what the decoder's support needs."""
+    min_area_um2: Annotated[float, Field(ge=0, le=1000)] = 8.0
+    """Instances smaller than this are no nuclei."""
+    max_extent_um: Annotated[float, Field(ge=20, le=500)] = 120.0
+    """Instances wider or higher than this are no nuclei."""
+    keep: frozenset[Keepable] = frozenset()
+    """Intermediate arrays to keep in the store after the table is written."""
+    workers: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Dask workers on this machine; by default one for each core."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler to use instead, e.g. ``tcp://host:8786``."""
+    report: bool = True
+    """Whether to write the report page and the overlay picture."""
+
+    @model_validator(mode="after")
+    def _one_source_of_workers(self) -> Self:
+        if self.workers is not None and self.scheduler is not None:
+            message = (
+                f"workers={self.workers} and scheduler={self.scheduler} exclude each "
+                "other: a scheduler has its own workers. Leave one out."
+            )
+            raise ValueError(message)
+        return self
+
+
+def settings_from(path: Path | None, **chosen: Any) -> Settings:  # noqa: ANN401
+    """Settings from a TOML file, overridden by what was chosen on the command line.
+
+    Parameters
+    ----------
+    path
+        A TOML file of settings by their names, or ``None``.
+    **chosen
+        Settings by name; ``None`` means not chosen.
+
+    Raises
+    ------
+    SettingsError
+        If the file can't be read or a setting is unknown or out of range.
+    """
+    from_file: dict[str, Any] = {}
+    if path is not None:
+        try:
+            from_file = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            message = f"Settings file {path} can't be read as TOML: {error}."
+            raise SettingsError(message) from error
+    overrides = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        return Settings.model_validate(from_file | overrides)
+    except ValidationError as error:
+        raise SettingsError(_plainly(error)) from error
+
+
+def _plainly(error: ValidationError) -> str:
+    """Say what a validation found, one clause a setting, without pydantic's links."""
+    clauses = [
+        f"{'.'.join(map(str, found['loc'])) or 'settings'} = {found['input']!r}: "
+        f"{found['msg'].removeprefix('Value error, ')}"
+        for found in error.errors()
+    ]
+    return "Settings refused: " + "; ".join(clauses) + "."

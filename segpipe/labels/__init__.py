@@ -1,0 +1,1 @@
+"""Arithmetic of label maps: records, equivalences, renaming. Pure, no per-label Python."""

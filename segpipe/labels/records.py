@@ -1,0 +1,97 @@
+"""What is known of each instance of a tile without looking at its neighbours.
+
+Every field adds up over tiles: areas by sum, extents and anchors by minimum or maximum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from segpipe.arrays import LabelMap
+from segpipe.geometry import Box
+
+InstanceRecords = NDArray[np.int64]
+"""(N, 6) int64, a row per instance in order of id; columns as below."""
+
+ANCHOR, AREA, YMIN, XMIN, YMAX, XMAX = range(6)
+"""Columns: first pixel in raster order of the canvas (y * width + x), pixels, and the
+half-open extent in canvas pixels."""
+
+
+def instance_records(
+    labels: LabelMap, core: Box, canvas_width: int, n_labels: int
+) -> InstanceRecords:
+    """Record the instances of one tile core.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+        Label map of the core, ids 1..n_labels, each present.
+    core : Box
+        Where the core lies in the canvas.
+    canvas_width : int
+        Columns of the canvas, to number its pixels.
+    n_labels : int
+        Ids in the core.
+
+    Returns
+    -------
+    (n_labels, 6) int64
+        Row i is instance i + 1.
+    """
+    records = np.empty((n_labels, 6), np.int64)
+    records[:, ANCHOR] = np.iinfo(np.int64).max
+    records[:, AREA] = 0
+    records[:, [YMIN, XMIN]] = np.iinfo(np.int64).max
+    records[:, [YMAX, XMAX]] = -1
+    _record(np.ascontiguousarray(labels), core.y0, core.x0, canvas_width, records)
+    return records
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _record(
+    labels: LabelMap, y0: int, x0: int, width: int, records: InstanceRecords
+) -> None:
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label != 0:
+                row = records[label - 1]
+                at_y, at_x = y + y0, x + x0
+                row[0] = min(row[0], at_y * width + at_x)
+                row[1] += 1
+                row[2] = min(row[2], at_y)
+                row[3] = min(row[3], at_x)
+                row[4] = max(row[4], at_y + 1)
+                row[5] = max(row[5], at_x + 1)
+
+
+def merge_records(
+    records: InstanceRecords, group: NDArray[np.int64], n_groups: int
+) -> InstanceRecords:
+    """Merge the records of instances that are one.
+
+    Parameters
+    ----------
+    records : (N, 6) int64
+        Records of parts.
+    group : (N,) int64
+        Which whole each part belongs to, 0..n_groups - 1, each at least once.
+    n_groups : int
+        How many wholes there are.
+
+    Returns
+    -------
+    (n_groups, 6) int64
+        Records of wholes; a sum, minimum or maximum, so the order of parts is nothing.
+    """
+    merged = np.zeros((n_groups, 6), np.int64)
+    merged[:, [ANCHOR, YMIN, XMIN]] = np.iinfo(np.int64).max
+    np.add.at(merged[:, AREA], group, records[:, AREA])
+    for column in (ANCHOR, YMIN, XMIN):
+        np.minimum.at(merged[:, column], group, records[:, column])
+    for column in (YMAX, XMAX):
+        np.maximum.at(merged[:, column], group, records[:, column])
+    return merged

@@ -1,0 +1,166 @@
+"""Running a loaded network: windows in, quantised maps out, whatever the batch.
+
+Results depend on the pixels of a window only. A batch always has the same shape, short
+ones are padded, so neither the number nor the order of windows can change a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segpipe.arrays import Maps, Planes
+from segpipe.errors import ShapeMismatch
+from segpipe.geometry import Box
+from segpipe.networks._loading import LoadedNetwork
+from segpipe.networks._network import Activation, Head
+
+CPU_BATCH = 1
+"""A window keeps a core busy; more only take memory."""
+GPU_BATCH = 8
+WHITE = 255
+"""What lies outside a slide."""
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda raw: torch.softmax(raw, dim=1),
+    "clip": lambda raw: raw.clamp(-1, 1),
+}
+
+
+def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
+    """Predict the cores of some windows.
+
+    Parameters
+    ----------
+    loaded
+        The network.
+    planes : (B, 3, input_px, input_px) uint8
+        Windows with their margins.
+
+    Returns
+    -------
+    Maps
+        By head name, (B, output_px, output_px) or, for several channels,
+        (B, C, output_px, output_px); quantised as the head says.
+
+    Raises
+    ------
+    ShapeMismatch
+        If the windows are not of the network's size.
+    """
+    side = loaded.network.window.input_px
+    if planes.ndim != 4 or planes.shape[1:] != (3, side, side):
+        message = (
+            f"{loaded.network.name} takes windows of (B, 3, {side}, {side}); "
+            f"these are {planes.shape}."
+        )
+        raise ShapeMismatch(message)
+    size = GPU_BATCH if loaded.device.type == "cuda" else CPU_BATCH
+    parts = [
+        _predict_batch(loaded, planes[at : at + size], size)
+        for at in range(0, max(len(planes), 1), size)
+    ]
+    return {
+        head.name: np.concatenate([part[index] for part in parts])
+        for index, head in enumerate(loaded.heads)
+    }
+
+
+def _predict_batch(
+    loaded: LoadedNetwork, planes: NDArray[np.uint8], size: int
+) -> list[NDArray[Any]]:
+    """Predict up to ``size`` windows as a batch of ``size``; halve it on no memory."""
+    padded = np.zeros((size, *planes.shape[1:]), np.uint8)
+    padded[: len(planes)] = planes
+    try:
+        maps = _forward(loaded, padded)
+    except torch.cuda.OutOfMemoryError:
+        if size == 1:
+            raise
+        torch.cuda.empty_cache()
+        half = size // 2
+        parts = [
+            _predict_batch(loaded, padded[at : at + half], half) for at in (0, half)
+        ]
+        maps = [np.concatenate(pair) for pair in zip(*parts, strict=True)]
+    return [values[: len(planes)] for values in maps]
+
+
+@torch.inference_mode()
+def _forward(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    device = loaded.device
+    batch = torch.from_numpy(planes).to(device).float()
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, enabled=device.type == "cuda"):
+        outputs = loaded.module(batch)
+    output_px = loaded.network.window.output_px
+    return [
+        quantise(head, activate(head, _core(raw, output_px).float()))
+        for head, raw in zip(loaded.heads, outputs, strict=True)
+    ]
+
+
+def _core(raw: Tensor, output_px: int) -> Tensor:
+    """Return the centre of (B, C, h, w): all of it, if the network is valid."""
+    top, left = ((side - output_px) // 2 for side in raw.shape[-2:])
+    return raw[..., top : top + output_px, left : left + output_px]
+
+
+def activate(head: Head, raw: Tensor) -> Tensor:
+    """Return (B, C, h, w) raw output of a head in its range, [0, 1] or [-1, 1]."""
+    return _ACTIVATIONS[head.activation](raw)
+
+
+def quantise(head: Head, values: Tensor) -> NDArray[Any]:
+    """Return (B, C, h, w) activated values as they are stored; one channel is dropped.
+
+    Rounds halves to even.
+    """
+    whole = (values * (255 if head.dtype == "uint8" else 127)).round()
+    stored: NDArray[Any] = whole.to(getattr(torch, head.dtype)).cpu().numpy()
+    return stored[:, 0] if head.n_channels == 1 else stored
+
+
+def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:
+    """Predict a whole image in memory, window by window on the lattice at its corner.
+
+    Parameters
+    ----------
+    loaded
+        The network.
+    planes : (3, Y, X) uint8
+        At the network's mpp. What lies outside is white.
+
+    Returns
+    -------
+    Maps
+        By head name, (Y, X) or (C, Y, X).
+    """
+    _, height, width = planes.shape
+    window = loaded.network.window
+    step, margin = window.output_px, window.margin_px
+    rows, columns = -(-height // step), -(-width // step)
+    canvas = np.full(
+        (3, rows * step + 2 * margin, columns * step + 2 * margin), WHITE, np.uint8
+    )
+    canvas[:, margin : margin + height, margin : margin + width] = planes
+    maps = {head.name: _empty(head, (height, width)) for head in loaded.heads}
+    for y, x in np.ndindex(rows, columns):
+        core = Box(y * step, x * step, (y + 1) * step, (x + 1) * step)
+        kept = core.intersection(Box(0, 0, height, width))
+        tile = canvas[(slice(None), *core.grown(margin).shifted(margin, margin).slices())]
+        for name, predicted in predict_windows(loaded, tile[None]).items():
+            inside = kept.relative_to(core).slices()
+            maps[name][(..., *kept.slices())] = predicted[(0, ..., *inside)]
+    return maps
+
+
+def _empty(head: Head, shape: tuple[int, int]) -> NDArray[Any]:
+    leading = (head.n_channels,) if head.n_channels > 1 else ()
+    return np.zeros((*leading, *shape), head.dtype)

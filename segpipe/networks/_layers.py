@@ -1,0 +1,68 @@
+"""Small parts that networks share: convolution blocks, upsampling, conv-bn fusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class ConvBlock(nn.Sequential):
+    """Same-size k x k convolution, batch norm, ReLU."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SkipBlock(nn.Module):
+    """Upsample by two to the skip's size, append the skip, convolve."""
+
+    def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
+        super().__init__()
+        self.conv = ConvBlock(n_in + n_skip, n_out)
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        """Merge (B, n_in, h, w) with (B, n_skip, 2h, 2w) to (B, n_out, 2h, 2w)."""
+        raised = functional.interpolate(deep, size=skip.shape[-2:], mode="nearest")
+        merged: Tensor = self.conv(torch.cat((raised, skip), dim=1))
+        return merged
+
+
+class Standardise(nn.Module):
+    """Float RGB in [0, 255] to zero mean and unit variance by fixed constants."""
+
+    def __init__(
+        self, mean: tuple[float, float, float], std: tuple[float, float, float]
+    ) -> None:
+        super().__init__()
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Standardise (B, 3, H, W)."""
+        return (rgb - self.mean) / self.std
+
+
+def fuse_conv_bn(module: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution right before it, in place.
+
+    A pair is recognised by the order of registration, so a module must register each
+    batch norm directly after the convolution that feeds it. For evaluation only: the
+    module must be in eval mode.
+    """
+    previous: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and previous is not None:
+            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            setattr(module, name, nn.Identity())
+        fuse_conv_bn(child)
+        previous = (name, child) if isinstance(child, nn.Conv2d) else None
+    return module

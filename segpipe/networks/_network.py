@@ -1,0 +1,100 @@
+"""What a network is to segpipe: a value that says how to build, feed, read and train it.
+
+One file = one paper; it ends in ``NETWORK = Network(...)`` and the module name is the
+registry. The forward pass returns a tuple of raw maps in every mode; activation, loss
+and decoding live outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segpipe.arrays import LabelMap, Maps
+
+Activation = Literal["sigmoid", "softmax", "clip"]
+TYPE_HEAD = "type"
+"""Name of the head that tells nucleus types apart; decoders don't look at it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The square a network is fed and the core of it that it answers for.
+
+    Windows lie on one lattice anchored at the slide's corner, whatever the tiles, so the
+    maps of a slide don't depend on the tiling (ADR 0002).
+    """
+
+    input_px: int
+    """Side of the square fed to the network."""
+    output_px: int
+    """Side of the core that is kept; centred in the input."""
+
+    @property
+    def margin_px(self) -> int:
+        """Context around the core on each side."""
+        return (self.input_px - self.output_px) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One output of a network, and how it is stored: activate, scale, round."""
+
+    name: str
+    """Name of the map: ``"prob"``, ``"hv"``, ``"type"``, ``"contour"`` …"""
+    n_channels: int
+    """Channels of the raw output. A map of one channel is stored as (Y, X)."""
+    activation: Activation
+    """From raw output to [0, 1] (sigmoid, softmax) or [-1, 1] (clip)."""
+    dtype: Literal["uint8", "int8"]
+    """uint8 holds [0, 1] in units of 1/255, int8 holds [-1, 1] in units of 1/127."""
+
+
+class Decoding(Protocol):
+    """Constants of a decoder, a frozen dataclass of plain numbers."""
+
+    @property
+    def support_px(self) -> int:
+        """Pixels farther than this (chessboard) from a pixel can't change its label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network, complete: the architecture, what goes in, what comes out, how to train."""
+
+    name: str
+    """Module name and the value of ``--network``."""
+    paper: str
+    """Citation of the one paper this file implements."""
+    mpp: float
+    """Micrometres per pixel it is meant for; weights may say otherwise."""
+    window: Window
+    """Geometry of inference."""
+    heads: Callable[[int], tuple[Head, ...]]
+    """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""
+    build: Callable[[int], nn.Module]
+    """Module for ``n_types``. Maps (B, 3, H, W) float RGB in [0, 255] to the raw heads,
+    a tuple of (B, n_channels, h, w) with h = H - input_px + output_px if it is valid, or
+    h = H if it is padded. It normalises by itself. The same in training and eval."""
+    decoding: type[Any]
+    """Frozen dataclass of the decoder's constants; its defaults are the network's."""
+    decode: Callable[..., LabelMap]
+    """``decode(maps, decoding)``: quantised maps of a box to its label map. Local."""
+    targets: Callable[
+        [LabelMap, NDArray[np.uint8] | None, int], Mapping[str, NDArray[Any]]
+    ]
+    """``targets(labels, types, n_types)``: label map (and type map, 1..n_types) of a
+    patch to training targets, one (n_channels, Y, X) per head name. float32 in the
+    head's range; ``decode(quantise(targets))`` gives the labels back."""
+    loss: Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Mapping[str, Tensor]]
+    """Raw heads and a batch of targets to named loss terms; their sum is minimised.
+    Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
+    shows its image, and ``reliable`` (B, H, W), 1 where its instances can be trusted."""
+
+
+__all__ = ["TYPE_HEAD", "Activation", "Decoding", "Head", "Maps", "Network", "Window"]

@@ -1,0 +1,131 @@
+"""HoverLite: HoVer-Net's idea on a phone-sized encoder, the network segpipe ships.
+
+An EfficientNet-Lite0 encoder, a light U-Net decoder, one shared full-resolution layer
+and three 1x1 heads, at 0.5 micrometres per pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe import losses, targets
+from segpipe.arrays import LabelMap, Maps
+from segpipe.decoding.hv import HVDecoding, decode_hv
+from segpipe.networks._efficientnet_lite import FEATURES, MEAN, STD, EfficientNetLite0
+from segpipe.networks._layers import ConvBlock, SkipBlock, Standardise
+from segpipe.networks._network import Head, Network, Window
+
+WIDTHS = (64, 48, 32, 32)
+"""Channels of the decoder at strides 16, 8, 4 and 2."""
+TOP = 16
+"""Channels at full resolution."""
+HV_WEIGHT = 2.0
+"""HoVer-Net's weights of its offset terms, for offsets that end near 0.05 in MSE."""
+OUTSIDE_WEIGHT = 0.2
+"""Weight of background against nuclei in the offset loss."""
+
+
+class HoverLite(nn.Module):
+    """Float RGB (B, 3, H, W) in [0, 255], H and W multiples of 32, to raw heads."""
+
+    def __init__(self, n_types: int) -> None:
+        super().__init__()
+        self.standardise = Standardise(MEAN, STD)
+        self.encoder = EfficientNetLite0()
+        self.rise = nn.ModuleList(_rise())
+        self.top = ConvBlock(WIDTHS[-1], TOP)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(TOP, head.n_channels, 1) for head in heads(n_types)
+        )
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        """Return one (B, n_channels, H, W) per head, before activation."""
+        *skips, x = self.encoder(self.standardise(rgb))
+        for block, skip in zip(self.rise, reversed(skips), strict=True):
+            x = block(x, skip)
+        x = self.top(functional.interpolate(x, scale_factor=2, mode="nearest"))
+        return tuple(head(x) for head in self.heads)
+
+
+def _rise() -> list[SkipBlock]:
+    deep = (FEATURES[-1], *WIDTHS[:-1])
+    skips = FEATURES[-2::-1]
+    return [SkipBlock(*row) for row in zip(deep, skips, WIDTHS, strict=True)]
+
+
+def heads(n_types: int) -> tuple[Head, ...]:
+    """Return prob and hv, and type if there are types."""
+    always = (
+        Head(name="prob", n_channels=1, activation="sigmoid", dtype="uint8"),
+        Head(name="hv", n_channels=2, activation="clip", dtype="int8"),
+    )
+    if n_types == 0:
+        return always
+    typed = Head(name="type", n_channels=n_types, activation="softmax", dtype="uint8")
+    return (*always, typed)
+
+
+def decode(maps: Maps, decoding: HVDecoding) -> LabelMap:
+    """Return the label map of a box from its quantised ``prob`` and ``hv``."""
+    return decode_hv(maps["prob"], maps["hv"], decoding=decoding)
+
+
+def make_targets(
+    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
+) -> Mapping[str, NDArray[Any]]:
+    """Return the target of each head for a patch (Y, X): one array per head name."""
+    always = {
+        "prob": targets.prob_target(labels)[None],
+        "hv": targets.hv_target(labels),
+    }
+    if n_types == 0:
+        return always
+    return {**always, "type": targets.type_target(types, labels.shape, n_types)}
+
+
+def loss(
+    outputs: tuple[Tensor, ...], target: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return the loss terms of raw heads against a batch of targets.
+
+    ``target`` holds each head's target, and may hold ``valid`` (B, H, W), 1 where the
+    image is shown at all, and ``reliable`` (B, H, W), 1 where instances can be trusted.
+    """
+    prob, hv, *typed = (out.float() for out in outputs)
+    inside = target["prob"][:, 0]
+    valid = target.get("valid", inside.new_ones(inside.shape))
+    trusted = valid * target.get("reliable", valid)
+    spread = trusted * (inside + OUTSIDE_WEIGHT * (1 - inside))
+    terms = {
+        "bce": losses.bce_loss(prob[:, 0], inside, valid),
+        "dice": losses.dice_loss(prob[:, 0], inside, valid),
+        "hv": HV_WEIGHT * losses.hv_loss(hv, target["hv"], spread),
+        "hv_slope": HV_WEIGHT
+        * losses.hv_gradient_loss(hv, target["hv"], trusted * inside),
+    }
+    if typed:
+        terms["type"] = losses.type_loss(typed[0], target["type"], valid)
+    return terms
+
+
+NETWORK = Network(
+    name="hoverlite",
+    paper=(
+        "Graham et al. 2019, HoVer-Net, Medical Image Analysis 58:101563, on an "
+        "EfficientNet-Lite0 encoder (Tan and Le 2019)"
+    ),
+    mpp=0.5,
+    window=Window(input_px=640, output_px=512),
+    heads=heads,
+    build=HoverLite,
+    decoding=HVDecoding,
+    decode=decode,
+    targets=make_targets,
+    loss=loss,
+)

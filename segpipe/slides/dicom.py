@@ -1,0 +1,129 @@
+"""DICOM whole-slide folders (VL Whole Slide Microscopy), by wsidicom."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pydicom import Dataset
+from wsidicom import WsiDicom
+from wsidicom.config import Settings
+
+from segpipe.arrays import RGB
+from segpipe.errors import SlideCorrupt
+from segpipe.geometry import Box
+from segpipe.slides._dicom_files import dicom_files, is_dicom, slide_files
+from segpipe.slides._protocol import Reader, Slide
+from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
+from segpipe.slides._resolution import judged
+from segpipe.slides._translation import translated
+
+logging.getLogger("wsidicom").addHandler(logging.NullHandler())
+"""What wsidicom finds odd is judged here; it need not also print it."""
+
+SETTINGS = Settings(
+    strict_tile_size_check=False,  # levels may be tiled differently
+    level_scale_tolerance=0.3,  # spacings are rounded; shapes decide the downsample
+    decoded_frame_cache_size=0,  # a reader doesn't cache
+    encoded_frame_cache_size=0,
+)
+
+
+def claims(path: Path) -> bool:
+    """Whether this is a DICOM file, or a folder with DICOM files directly in it."""
+    if path.is_dir():
+        return bool(dicom_files(path))
+    return is_dicom(path)
+
+
+def open_dicom(path: Path) -> Slide:
+    """Open the DICOM slide in a folder, or the one that a file belongs to.
+
+    Raises
+    ------
+    SlideUnsupported
+        If there is no whole-slide picture, several, or one that isn't 8-bit RGB.
+    SlideCorrupt
+        If a file of the slide is damaged or cut off.
+    """
+    files = slide_files(path)
+    with translated(path, "open it as a DICOM slide"):
+        source = WsiDicom.open([file for file, _ in files], settings=SETTINGS)
+    try:
+        return _slide(path, source, [header for _, header in files])
+    except BaseException:
+        source.close()
+        raise
+
+
+def _slide(path: Path, source: WsiDicom, headers: list[Dataset]) -> Slide:
+    with translated(path, "read its levels"):
+        levels = sorted(source.levels, key=lambda level: level.level)
+        shapes = [(level.size.height, level.size.width) for level in levels]
+        resolution = judged(source.mpp.height, source.mpp.width)
+    _refuse_lost_levels(path, shapes, headers)
+    slide = PyramidSlide(
+        path=path,
+        levels=levels_of(path, shapes),
+        mpp=resolution.mpp,
+        properties=_properties(headers[0]) | resolution.properties(),
+        fetch=_fetch(source, [level.level for level in levels]),
+        release=source.close,
+    )
+    _probe(slide)
+    return slide
+
+
+def _refuse_lost_levels(
+    path: Path, shapes: list[tuple[int, int]], headers: list[Dataset]
+) -> None:
+    """Refuse what wsidicom opened only in part."""
+    declared = {(h.TotalPixelMatrixRows, h.TotalPixelMatrixColumns) for h in headers}
+    if declared != set(shapes):
+        message = (
+            f"{path} declares levels of {sorted(declared, reverse=True)} pixels, but "
+            f"only {shapes} can be read together. Copy or export the slide again."
+        )
+        raise SlideCorrupt(message)
+
+
+def _fetch(source: WsiDicom, indices: list[int]) -> Fetch:
+    def fetch(box: Box, level: int) -> RGB:
+        corner, size = (box.x0, box.y0), (box.width, box.height)
+        pixels: RGB = source.read_region(corner, indices[level], size, as_array=True)
+        return pixels
+
+    return fetch
+
+
+def _probe(slide: PyramidSlide) -> None:
+    """Decode the first and the last pixel, so that an unreadable slide isn't opened."""
+    for level, (height, width) in enumerate(lv.shape for lv in slide.levels):
+        slide.read(Box(0, 0, 1, 1), level)
+        slide.read(Box(height - 1, width - 1, height, width), level)
+
+
+def _properties(header: Dataset) -> dict[str, str]:
+    named = {
+        "vendor": "Manufacturer",
+        "scanner": "ManufacturerModelName",
+        "scan date": "AcquisitionDateTime",
+        "colours": "PhotometricInterpretation",
+    }
+    shown = {
+        "format": "DICOM",
+        "compression": header.file_meta.TransferSyntaxUID.name,
+        "tile": f"{header.Rows} x {header.Columns}",
+    }
+    stated = {name: str(header.get(key, "")) for name, key in named.items()}
+    return shown | {name: words for name, words in stated.items() if words}
+
+
+READER = Reader(
+    name="dicom",
+    formats=("DICOM whole-slide folder", "one .dcm file of it"),
+    suffixes=(".dcm",),
+    priority=10,
+    claims=claims,
+    open=open_dicom,
+)

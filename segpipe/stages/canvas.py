@@ -1,0 +1,86 @@
+"""The canvas: a slide seen at another resolution, read box by box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from segpipe.arrays import RGB
+from segpipe.errors import MppImplausible
+from segpipe.geometry import Box
+from segpipe.resampling import resample, source_box
+from segpipe.slides._protocol import Level, Slide
+from segpipe.stages.plan import Canvas
+
+TOLERANCE = 0.04
+"""A whole number of level pixels per canvas pixel is preferred if the canvas is then
+within this share of the wanted mpp: no network notices, and nothing is blurred."""
+
+MOST_ENLARGED = 2
+"""A slide coarser than this many times the wanted mpp has no detail to find."""
+
+
+def choose_canvas(levels: Sequence[Level], slide_mpp: float, mpp: float) -> Canvas:
+    """Choose the level to read, and the scale, that come to ``mpp``.
+
+    The coarsest level that is fine enough is area-averaged down; where none is, level 0
+    is enlarged.
+
+    Parameters
+    ----------
+    levels
+        Levels of the slide, from fine to coarse.
+    slide_mpp
+        Micrometres per level-0 pixel.
+    mpp
+        Wanted micrometres per canvas pixel.
+
+    Raises
+    ------
+    MppImplausible
+        If the slide is more than ``MOST_ENLARGED`` times too coarse.
+    """
+    if slide_mpp > MOST_ENLARGED * mpp * (1 + TOLERANCE):
+        message = (
+            f"The slide has {slide_mpp:.4g} um per pixel; at most "
+            f"{MOST_ENLARGED * mpp:.4g} is fine enough for nuclei to be seen. Scan it "
+            "at a higher resolution, or pass --mpp if the file states it wrong."
+        )
+        raise MppImplausible(message)
+    limit = mpp * (1 + TOLERANCE)
+    fine = [i for i, level in enumerate(levels) if slide_mpp * level.downsample <= limit]
+    chosen = max(fine, key=lambda i: levels[i].downsample, default=0)
+    level = levels[chosen]
+    scale = _scale(mpp / (slide_mpp * level.downsample))
+    downsample = level.downsample * float(scale)
+    return Canvas(
+        shape=(math.ceil(level.shape[0] / scale), math.ceil(level.shape[1] / scale)),
+        mpp=slide_mpp * downsample,
+        downsample=downsample,
+        level=chosen,
+        scale=scale.as_integer_ratio(),
+    )
+
+
+def _scale(wanted: float) -> Fraction:
+    """Return ``wanted`` as a whole number if one is near, else as a simple fraction."""
+    whole = max(1, round(wanted))
+    if abs(wanted / whole - 1) <= TOLERANCE:
+        return Fraction(whole)
+    return Fraction(wanted).limit_denominator(1000)
+
+
+def read_canvas(slide: Slide, canvas: Canvas, box: Box) -> RGB:
+    """Read a box of the canvas; the same pixels whatever the box (integer arithmetic).
+
+    Returns
+    -------
+    (Y, X, 3) uint8
+        White outside the slide.
+    """
+    if canvas.ratio == 1:
+        return slide.read(box, canvas.level)
+    source = source_box(box, canvas.ratio)
+    pixels = slide.read(source, canvas.level)
+    return resample(pixels, box=box, scale=canvas.ratio, source=source)

@@ -1,0 +1,64 @@
+"""Keys: what the results of each stage depend on, hashed.
+
+A stage's key holds that of the stage before it, so changing a setting changes the keys
+of exactly the stages that depend on it. The tiling enters the keys of the stages that
+lay out their scratch by tiles, but not the key of the result, which is the same for
+any tiling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from segpipe.stages.path import STAGES
+from segpipe.stages.plan import Plan
+from segpipe.tables.schema import SCHEMA_VERSION
+
+
+def stage_keys(plan: Plan) -> dict[str, str]:
+    """Return the key of each stage."""
+    return _chained(_dependencies(plan, {"tile_px": plan.tiles.tile_px}))
+
+
+def result_key(plan: Plan) -> str:
+    """Return the key of the table: that of its last stage, less the tiling."""
+    return _chained(_dependencies(plan, {}))["measure"]
+
+
+def _dependencies(plan: Plan, tiling: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """Return what each stage uses beside the results of the stage before."""
+    pixels = {"fingerprint", "reader", "canvas", "windows", "image_windows"}
+    settings, network = plan.settings, plan.network
+    return {
+        "tile": plan.model_dump(mode="json", include=pixels),
+        "predict": {
+            "windows": plan.tissue_windows,
+            "network": network.name,
+            "weights": network.sha256,
+            "device": plan.device,
+        },
+        "label": {"decoding": network.decoding, **tiling},
+        "stitch": {
+            "min_area_um2": settings.min_area_um2,
+            "max_extent_um": settings.max_extent_um,
+        },
+        "measure": {
+            "schema": SCHEMA_VERSION,
+            "slide": plan.slide.id,
+            "slide_mpp": plan.slide_mpp,
+            "types": network.types,
+        },
+    }
+
+
+def _chained(dependencies: dict[str, dict[str, Any]]) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    upstream = ""
+    for stage in STAGES:
+        content = [stage.name, stage.version, dependencies[stage.name], upstream]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(canonical.encode(), digest_size=8)
+        upstream = keys[stage.name] = digest.hexdigest()
+    return keys

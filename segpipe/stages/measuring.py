@@ -1,0 +1,131 @@
+"""Stage 5: label map, pixels and maps become a row per nucleus, then one table.
+
+A tile measures the nuclei it owns (whose anchor lies in its core), over a box that holds
+them whole. The driver appends the tiles' rows in order of id and puts the table in place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+
+from segpipe.arrays import Maps
+from segpipe.geometry import Box
+from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
+from segpipe.networks import TYPE_HEAD
+from segpipe.stages._stage import Stage
+from segpipe.stages.nuclei_index import read_index
+from segpipe.stages.plan import Plan
+from segpipe.stages.stored import IMAGE, NUCLEI_0, map_path, store_of
+from segpipe.stores.layout import Layout
+from segpipe.tables.measuring import Frame, measure
+from segpipe.tables.parquet import TableWriter, read_part, write_part
+from segpipe.tables.rows import in_order
+from segpipe.tables.schema import Columns
+
+_PROB_HEAD = "prob"
+
+
+def work(plan: Plan, units: tuple[int, ...]) -> int:
+    """Measure the nuclei that some tiles own; return how many."""
+    return sum(_measure_tile(plan, tile) for tile in units)
+
+
+def _measure_tile(plan: Plan, tile: int) -> int:
+    index = read_index(plan)
+    ids = index.owned_by(plan, tile)
+    if len(ids):
+        box = _enclosing(index.records_of(ids))
+        store = store_of(plan)
+        rows = measure(
+            store.read(NUCLEI_0, box),
+            ids,
+            planes=store.read(IMAGE, box),
+            maps=_maps(plan, box),
+            frame=frame_of(plan, box),
+        )
+        write_part(_part(plan, tile), rows)
+    return len(ids)
+
+
+def _enclosing(records: InstanceRecords) -> Box:
+    lows, highs = records.min(axis=0), records.max(axis=0)
+    return Box(int(lows[YMIN]), int(lows[XMIN]), int(highs[YMAX]), int(highs[XMAX]))
+
+
+def _maps(plan: Plan, box: Box) -> Maps:
+    store = store_of(plan)
+    return {
+        head.name: store.read(map_path(head.name), box)
+        for head in plan.network.heads
+        if head.name in {_PROB_HEAD, TYPE_HEAD}
+    }
+
+
+def frame_of(plan: Plan, box: Box) -> Frame:
+    """Say where a box of the canvas lies on the slide."""
+    return Frame(
+        box=box,
+        mpp=plan.canvas.mpp,
+        downsample=plan.canvas.downsample,
+        canvas_shape=plan.canvas.shape,
+        window_px=plan.windows.tile_px,
+        slide_id=plan.slide.id,
+        type_names=plan.network.types,
+    )
+
+
+def finish(plan: Plan) -> None:
+    """Write the table: rows of all tiles, ascending in id, whatever the tiles."""
+    path = Layout(plan.out).table(plan.slide.id)
+    with TableWriter(path, metadata=_metadata(plan)) as writer:
+        for rows in _rows(plan):
+            writer.append(rows)
+
+
+def _rows(plan: Plan) -> Iterator[Columns]:
+    """Yield the rows of one row of tiles at a time.
+
+    Ids ascend with the anchors in raster order, so the nuclei of a row of tiles come
+    before those of the next.
+    """
+    n_cols = plan.tiles.n_cols
+    for _, tiles in groupby(plan.tissue_tiles, key=lambda tile: tile // n_cols):
+        paths = [_part(plan, tile) for tile in tiles]
+        parts = [read_part(path) for path in paths if path.exists()]
+        if parts:
+            yield in_order(parts)
+
+
+def _part(plan: Plan, tile: int):
+    return Layout(plan.out).parts(plan.slide.id) / f"{tile:08d}.part"
+
+
+def _metadata(plan: Plan) -> dict[str, str]:
+    """Return what the table says of itself: what decides its content, nothing else."""
+    decisive = {
+        "min_area_um2": plan.settings.min_area_um2,
+        "max_extent_um": plan.settings.max_extent_um,
+        "decoding": plan.network.decoding,
+        "device": plan.device,
+    }
+    return {
+        "slide_id": plan.slide.id,
+        "slide_mpp": repr(plan.slide_mpp),
+        "mpp": repr(plan.canvas.mpp),
+        "network": plan.network.name,
+        "weights_sha256": plan.network.sha256,
+        "types": json.dumps(plan.network.types),
+        "settings": json.dumps(decisive, sort_keys=True),
+    }
+
+
+STAGE = Stage(
+    name="measure",
+    version=1,
+    units=lambda plan: plan.tissue_tiles,
+    batch_units=2,
+    work=work,
+    finish=finish,
+)

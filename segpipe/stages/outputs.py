@@ -1,0 +1,86 @@
+"""The result folder, before a run and for slides that can't be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from segpipe.config import SlideRef
+from segpipe.errors import OutputNotOurs, OutputNotWritable
+from segpipe.stores.durable import write_text
+from segpipe.stores.layout import Layout
+
+FORMAT = 1
+"""Version of the result folder's layout."""
+
+
+def prepare_out(out: Path) -> Layout:
+    """Make the result folder, or check that it is one of ours and can be written.
+
+    Raises
+    ------
+    OutputNotWritable
+        If it can't be made or written.
+    OutputNotOurs
+        If it holds something that segpipe didn't write.
+    """
+    layout = Layout(out.resolve())
+    try:
+        layout.out.mkdir(parents=True, exist_ok=True)
+        if not layout.marker.exists():
+            _refuse_foreign(layout.out)
+            facts = {"tool": "segpipe", "format": FORMAT, "version": version("segpipe")}
+            write_text(layout.marker, json.dumps(facts))
+    except OutputNotOurs:
+        raise
+    except (NotADirectoryError, FileExistsError) as error:
+        message = f"--out {out} is a file, not a folder. Give a folder."
+        raise OutputNotWritable(message) from error
+    except OSError as error:
+        raise OutputNotWritable(_unwritable(out, str(error))) from error
+    if not os.access(layout.out, os.W_OK):
+        raise OutputNotWritable(_unwritable(out, "no write permission"))
+    return layout
+
+
+def _unwritable(out: Path, reason: str) -> str:
+    return (
+        f"Results can't be written to {out}: {reason}. Choose another --out, or change "
+        "its permissions."
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    found = sorted(path.name for path in out.iterdir() if path.name != "ledger")
+    if found:
+        message = (
+            f"--out {out} is not empty and not a result folder of segpipe: it holds "
+            f"{', '.join(found[:3])}{' ...' if len(found) > 3 else ''}. Choose another "
+            "folder or a new one."
+        )
+        raise OutputNotOurs(message)
+
+
+def quarantine(layout: Layout, slide: SlideRef, error: BaseException, stage: str) -> str:
+    """Write down why a slide can't be done, and return the reason in one sentence."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    record = {
+        "slide_id": slide.id,
+        "path": str(slide.path),
+        "reason": reason,
+        "error": type(error).__name__,
+        "stage": stage,
+        "traceback": "".join(traceback.format_exception(error)),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_text(layout.quarantine(slide.id), json.dumps(record, indent=1))
+    return reason
+
+
+def release(layout: Layout, slide_id: str) -> None:
+    """Take back a slide's quarantine, because it succeeded."""
+    layout.quarantine(slide_id).unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Stage 2: the network over every window with tissue, into ``maps/``.
+
+Windows lie on one lattice and go through the network in batches of one shape, so the
+maps don't depend on tiles, batches or workers (ADR 0002).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segpipe.geometry import Box
+from segpipe.networks import cached_network, predict_windows
+from segpipe.stages._stage import Stage
+from segpipe.stages.plan import Plan
+from segpipe.stages.stored import IMAGE, map_path, store_of
+from segpipe.stores.slide_store import ArraySpec
+
+
+def prepare(plan: Plan) -> None:
+    """Make an array per head of the network, empty."""
+    store = store_of(plan)
+    for head in plan.network.heads:
+        leading = (head.n_channels,) if head.n_channels > 1 else ()
+        store.create(
+            ArraySpec(
+                path=map_path(head.name),
+                shape=(*leading, *plan.canvas.shape),
+                chunk_px=plan.windows.tile_px,
+                dtype=head.dtype,
+            )
+        )
+
+
+def work(plan: Plan, units: tuple[int, ...]) -> int:
+    """Predict some windows; return how many pixels they cover."""
+    store = store_of(plan)
+    ref = plan.network
+    loaded = cached_network(str(ref.weights), ref.sha256, plan.device)
+    boxes = [_input_box(plan, index) for index in units]
+    planes = np.stack([store.read_filled(IMAGE, box, 255) for box in boxes])
+    predicted = predict_windows(loaded, planes)
+    for at, index in enumerate(units):
+        core = plan.windows.core(index)
+        for head, pixels in predicted.items():
+            kept = pixels[at, ..., : core.height, : core.width]
+            store.write(map_path(head), core, kept)
+    return sum(plan.windows.core(index).area for index in units)
+
+
+def _input_box(plan: Plan, index: int) -> Box:
+    """Return the whole square the network is fed for a window, also at the rim."""
+    core = plan.windows.core(index)
+    side = plan.network.output_px
+    margin_px = (plan.network.input_px - side) // 2
+    return Box(core.y0, core.x0, core.y0 + side, core.x0 + side).grown(margin_px)
+
+
+STAGE = Stage(
+    name="predict",
+    version=1,
+    units=lambda plan: plan.tissue_windows,
+    batch_units=4,
+    prepare=prepare,
+    work=work,
+    on_device=True,
+)

@@ -1,0 +1,111 @@
+"""What a plan costs in memory and disk: sums one can do by hand, before anything runs.
+
+Memory per worker doesn't grow with the slide: it is that of one batch of windows or of
+one tile. Disk does, and is that of the arrays as if nothing compressed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+from segpipe.config import Settings
+from segpipe.errors import BudgetExceeded
+from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
+
+RUNTIME_BYTES = 700 * 2**20
+"""A process with torch, numba and zarr imported and compiled."""
+ACTIVATION_BYTES_PER_PX = 400
+"""Peak of a forward pass, per input pixel of one window."""
+WINDOWS_AT_ONCE = 4
+"""Windows in a batch."""
+DECODING_BYTES_PER_PX = 48
+"""Maps, filters, costs, queue and labels while a tile is decoded."""
+MEASURING_BYTES_PER_PX = 24
+"""Labels, pixels and maps while a tile is measured."""
+NUCLEI_PER_PX = 1 / 400
+"""The densest tissue, at 0.5 um per pixel."""
+BYTES_PER_NUCLEUS = 600
+"""A row with its contour."""
+
+
+def price(
+    canvas: Canvas, network: NetworkRef, settings: Settings, n_windows: int
+) -> Price:
+    """Price a plan in bytes; upper bounds, not estimates."""
+    window_bytes = network.input_px**2 * WINDOWS_AT_ONCE * ACTIVATION_BYTES_PER_PX
+    decoded_px = (settings.tile_px + 2 * (network.support_px + 1)) ** 2
+    margin_px = 2 * round(settings.max_extent_um / canvas.mpp)
+    measured_px = (settings.tile_px + margin_px) ** 2
+    tile_bytes = max(
+        decoded_px * DECODING_BYTES_PER_PX, measured_px * MEASURING_BYTES_PER_PX
+    )
+    tissue_px = n_windows * network.output_px**2
+    map_bytes = sum(head.n_channels for head in network.heads)
+    rows_bytes = int(tissue_px * NUCLEI_PER_PX) * BYTES_PER_NUCLEUS
+    kept = {"image": 3 * tissue_px, "maps": map_bytes * tissue_px}
+    labels_bytes = tissue_px // 8
+    always = labels_bytes + rows_bytes
+    return Price(
+        worker_bytes=RUNTIME_BYTES + max(window_bytes, tile_bytes),
+        driver_bytes=RUNTIME_BYTES + int(tissue_px * NUCLEI_PER_PX) * 200,
+        disk_bytes=sum(kept.values()) + always + labels_bytes + rows_bytes,
+        kept_bytes=always + sum(kept[name] for name in settings.keep),
+    )
+
+
+def check_budget(plan: Plan) -> None:
+    """Refuse a plan that doesn't fit.
+
+    Raises
+    ------
+    BudgetExceeded
+        With what is needed, what there is, and what would make it fit.
+    """
+    _check_memory(plan)
+    _check_disk(plan)
+
+
+def default_workers() -> int:
+    """Return how many workers this machine has cores for."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+
+
+def _check_memory(plan: Plan) -> None:
+    if plan.settings.scheduler is not None:
+        return  # the workers' memory is elsewhere
+    n_workers = plan.settings.workers or default_workers()
+    needed = n_workers * plan.price.worker_bytes + plan.price.driver_bytes
+    available = psutil.virtual_memory().available
+    if needed > available:
+        message = (
+            f"{n_workers} workers need {_gib(plan.price.worker_bytes)} each and the "
+            f"driver {_gib(plan.price.driver_bytes)}, {_gib(needed)} together; "
+            f"{_gib(available)} are free. Use fewer --workers, or a --tile-px below "
+            f"{plan.settings.tile_px}."
+        )
+        raise BudgetExceeded(message)
+
+
+def _check_disk(plan: Plan) -> None:
+    folder = _existing(plan.out)
+    free = shutil.disk_usage(folder).free
+    if plan.price.disk_bytes > free:
+        message = (
+            f"Slide {plan.slide.id} needs up to {_gib(plan.price.disk_bytes)} on disk "
+            f"while it is worked on; {folder} has {_gib(free)} free. Free some, or use "
+            "an --out on another disk."
+        )
+        raise BudgetExceeded(message)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder or the nearest parent that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,75 @@
+"""What a tile leaves for stitching, as one small file without pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.errors import StoreDamaged
+from segpipe.labels.records import InstanceRecords
+from segpipe.stages.plan import Plan
+from segpipe.stitching.seams import TileLabels
+from segpipe.stores.durable import replacing
+from segpipe.stores.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRecords:
+    """Records of a tile's instances and what it says along its four seams."""
+
+    records: InstanceRecords
+    """(N, 6) int64, a row per instance in order of local id."""
+    west: NDArray[np.int32]
+    """The core's first column."""
+    north: NDArray[np.int32]
+    """The core's first row."""
+    east: NDArray[np.int32]
+    """The column beyond the core."""
+    south: NDArray[np.int32]
+    """The row beyond the core."""
+
+    @classmethod
+    def of(cls, tile: TileLabels, records: InstanceRecords) -> Self:
+        """Return what is to be remembered of a decoded tile."""
+        return cls(
+            records=records,
+            west=tile.core[:, 0],
+            north=tile.core[0],
+            east=tile.east,
+            south=tile.south,
+        )
+
+
+def write_records(plan: Plan, index: int, tile: TileRecords) -> None:
+    """Write a tile's records, durably."""
+    arrays = {field.name: getattr(tile, field.name) for field in fields(tile)}
+    with replacing(_path(plan, index)) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_records(plan: Plan, index: int) -> TileRecords:
+    """Read a tile's records.
+
+    Raises
+    ------
+    StoreDamaged
+        If the file is missing or truncated.
+    """
+    path = _path(plan, index)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return TileRecords(**{field.name: stored[field.name] for field in fields(TileRecords)})
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        message = (
+            f"Records of tile {index} at {path} can't be read: {error}. Remove the "
+            "slide's ledger folder and run again."
+        )
+        raise StoreDamaged(message) from error
+
+
+def _path(plan: Plan, index: int) -> Path:
+    return Layout(plan.out).instances(plan.slide.id) / f"{index:08d}.npz"

@@ -1,0 +1,128 @@
+"""The tissue mask of a slide, and the windows it selects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from scipy import ndimage
+
+from segpipe.arrays import Mask
+from segpipe.errors import NoTissue, SettingsError
+from segpipe.geometry import Box
+from segpipe.slides._protocol import Slide
+from segpipe.stages.canvas import choose_canvas, read_canvas
+from segpipe.stages.plan import Canvas
+from segpipe.tiling.grid import TileGrid
+from segpipe.tissue import tissue_mask
+
+MASK_MPP = (2.0, 4.0, 8.0, 16.0)
+"""Resolutions of the mask, the first that gives at most ``MOST_PIXELS``."""
+MOST_PIXELS = 6_000_000
+BLOCK_PX = 256
+"""The mask's picture is read in blocks of this side, so one level can be huge."""
+GROW_UM = 24.0
+"""Tissue is grown by about two nuclei, so none at its rim is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tissue:
+    """Where the tissue is."""
+
+    mask: Mask
+    """(Y, X) bool at ``mpp``."""
+    mpp: float
+    """Micrometres per mask pixel."""
+
+    @property
+    def mm2(self) -> float:
+        """Area of the tissue."""
+        return float(self.mask.sum()) * self.mpp**2 / 1e6
+
+
+def find_tissue(slide: Slide, slide_mpp: float, given: Path | None) -> Tissue:
+    """Detect the tissue of a slide, or take the mask that is given.
+
+    Raises
+    ------
+    NoTissue
+        If the mask is empty.
+    SettingsError
+        If the given mask can't be read or has another aspect.
+    """
+    overview = _overview_canvas(slide, slide_mpp)
+    mask = (
+        tissue_mask(_picture(slide, overview), mpp=overview.mpp)
+        if given is None
+        else _given_mask(given, overview.shape)
+    )
+    if not mask.any():
+        message = (
+            f"No tissue found in {slide.path} ({mask.shape[0]} x {mask.shape[1]} px "
+            f"looked at, {overview.mpp:.3g} um each). If there is some, pass "
+            "--tissue-mask with a picture of it (nonzero is tissue)."
+            if given is None
+            else f"The tissue mask {given} is empty: no pixel of it is above zero."
+        )
+        raise NoTissue(message)
+    return Tissue(mask=mask, mpp=overview.mpp)
+
+
+def select_windows(tissue: Tissue, canvas: Canvas, windows: TileGrid) -> tuple[int, ...]:
+    """Return the windows whose core holds grown tissue."""
+    steps = ceil(GROW_UM / tissue.mpp)
+    grown = ndimage.binary_dilation(tissue.mask, iterations=steps)
+    scale = canvas.mpp / tissue.mpp
+    return tuple(
+        index
+        for index in range(len(windows))
+        if _any_within(grown, windows.core(index), scale)
+    )
+
+
+def _any_within(mask: Mask, box: Box, scale: float) -> bool:
+    rows = slice(floor(box.y0 * scale), ceil(box.y1 * scale))
+    cols = slice(floor(box.x0 * scale), ceil(box.x1 * scale))
+    return bool(mask[rows, cols].any())
+
+
+def _overview_canvas(slide: Slide, slide_mpp: float) -> Canvas:
+    finest = max(MASK_MPP[0], slide_mpp)
+    choices = [finest, *(mpp for mpp in MASK_MPP if mpp > finest)]
+    canvases = [choose_canvas(slide.levels, slide_mpp, mpp) for mpp in choices]
+    small = [c for c in canvases if c.box.area <= MOST_PIXELS]
+    return small[0] if small else canvases[-1]
+
+
+def _picture(slide: Slide, canvas: Canvas) -> np.ndarray:
+    """Read the whole canvas, block by block."""
+    picture = np.empty((*canvas.shape, 3), np.uint8)
+    blocks = TileGrid(shape=canvas.shape, tile_px=BLOCK_PX)
+    for index in range(len(blocks)):
+        box = blocks.core(index)
+        picture[box.slices()] = read_canvas(slide, canvas, box)
+    return picture
+
+
+def _given_mask(path: Path, shape: tuple[int, int]) -> Mask:
+    """Read a mask picture and bring it to ``shape``, nearest pixel."""
+    try:
+        with Image.open(path) as picture:
+            given = np.asarray(picture.convert("L")) > 0
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        message = f"Tissue mask {path} can't be read as a picture: {error}."
+        raise SettingsError(message) from error
+    aspect, wanted = given.shape[1] / given.shape[0], shape[1] / shape[0]
+    if abs(aspect / wanted - 1) > 0.03:
+        message = (
+            f"Tissue mask {path} is {given.shape[0]} x {given.shape[1]} px, of another "
+            f"aspect ({aspect:.3f}) than the slide ({wanted:.3f}). Give one that covers "
+            "the whole slide, at any resolution."
+        )
+        raise SettingsError(message)
+    rows = (np.arange(shape[0]) * given.shape[0]) // shape[0]
+    cols = (np.arange(shape[1]) * given.shape[1]) // shape[1]
+    return given[np.ix_(rows, cols)]

@@ -1,0 +1,1 @@
+"""From the label maps of tiles to the nuclei of the slide: pure."""

@@ -1,0 +1,1 @@
+"""What lies on disk: where, in which arrays, and what of it is finished."""

@@ -1,0 +1,146 @@
+"""The truth about what is finished: a receipt for each batch, a manifest for each stage.
+
+A receipt is written after the units it is for. A stage's key says what its results
+depend on, so a receipt under another key is worth nothing and is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from segpipe.stores.durable import write_text
+from segpipe.stores.layout import Layout
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no flock
+    fcntl = None  # type: ignore[assignment]
+
+from segpipe.errors import OutputNotOurs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that some units of a stage are written."""
+
+    units: tuple[int, ...]
+    """The units."""
+    count: int
+    """What the stage counts: pixels, instances, nuclei."""
+    seconds: float
+    """Wall time of the batch in its process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Receipts of one slide."""
+
+    layout: Layout
+    slide_id: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the receipts lie."""
+        return self.layout.ledger(self.slide_id)
+
+    @property
+    def plan_path(self) -> Path:
+        """The plan that workers read."""
+        return self.folder / "plan.json"
+
+    @property
+    def row_path(self) -> Path:
+        """What is known of the slide when it is finished."""
+        return self.folder / "row.json"
+
+    def open(self, stage: str, key: str) -> None:
+        """Make room for receipts of a stage; drop those of its other keys."""
+        for stale in self.folder.glob(f"{stage}-*"):
+            if stale.name != f"{stage}-{key}":
+                shutil.rmtree(stale)
+        self._stage(stage, key).mkdir(parents=True, exist_ok=True)
+
+    def write(self, stage: str, key: str, receipt: Receipt) -> None:
+        """Write a receipt, durably."""
+        name = f"{receipt.units[0]:08d}-{len(receipt.units)}.json"
+        write_text(self._stage(stage, key) / name, json.dumps(asdict(receipt)))
+
+    def receipts(self, stage: str, key: str) -> tuple[Receipt, ...]:
+        """Return every readable receipt; a truncated one counts as not written."""
+        paths = sorted(self._stage(stage, key).glob("[0-9]*.json"))
+        return tuple(found for path in paths if (found := _read(path)) is not None)
+
+    def done_units(self, stage: str, key: str) -> frozenset[int]:
+        """Return the units that have a receipt."""
+        return frozenset(
+            unit for receipt in self.receipts(stage, key) for unit in receipt.units
+        )
+
+    def close(self, stage: str, key: str, *, seconds: float) -> None:
+        """Write the manifest that ends a stage."""
+        receipts = self.receipts(stage, key)
+        manifest = {
+            "n_units": sum(len(receipt.units) for receipt in receipts),
+            "count": sum(receipt.count for receipt in receipts),
+            "seconds": seconds,
+        }
+        write_text(self._manifest(stage, key), json.dumps(manifest))
+
+    def is_closed(self, stage: str, key: str) -> bool:
+        """Whether the stage ended under this key."""
+        return self._manifest(stage, key).exists()
+
+    def seconds(self, stage: str, key: str) -> float:
+        """Return how long a closed stage took."""
+        manifest = json.loads(self._manifest(stage, key).read_text())
+        return float(manifest["seconds"])
+
+    def forget(self, stage: str) -> None:
+        """Drop every receipt of a stage, because what they vouch for is gone."""
+        for folder in self.folder.glob(f"{stage}-*"):
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the slide for this process; the hold ends with the process.
+
+        Raises
+        ------
+        OutputNotOurs
+            If another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    message = (
+                        f"Slide {self.slide_id} in {self.layout.out} is being worked on "
+                        "by another run. Wait for it, or use another --out."
+                    )
+                    raise OutputNotOurs(message) from error
+            yield
+
+    def _stage(self, stage: str, key: str) -> Path:
+        return self.folder / f"{stage}-{key}"
+
+    def _manifest(self, stage: str, key: str) -> Path:
+        return self._stage(stage, key) / "closed.json"
+
+
+def _read(path: Path) -> Receipt | None:
+    try:
+        fields = json.loads(path.read_text())
+        return Receipt(
+            units=tuple(fields["units"]),
+            count=fields["count"],
+            seconds=fields["seconds"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,91 @@
+"""Everything that is summed over a nucleus's pixels, before it becomes columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.arrays import Maps, Planes
+from segpipe.errors import ShapeMismatch
+from segpipe.tables.contours import to_wkb, trace
+from segpipe.tables.crops import Crops, find_crops
+from segpipe.tables.frame import Frame, Places, places
+from segpipe.tables.hulls import hull_areas_px
+from segpipe.tables.moments import Ellipse, ShapeSums, ellipse, shape_sums
+from segpipe.tables.probabilities import map_sums
+from segpipe.tables.schema import Packed
+from segpipe.tables.stains import StainSums, stain_sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What the columns are made of; one entry a nucleus."""
+
+    frame: Frame
+    """Where the box lies."""
+    crops: Crops
+    """Ids and areas."""
+    places: Places
+    """Centroids and extents."""
+    shape: ShapeSums
+    """Moments and crossings."""
+    ellipse: Ellipse
+    """Central second moments."""
+    hull_px: NDArray[np.int64]
+    """Pixels of the convex hull."""
+    stains: StainSums
+    """Hematoxylin and eosin."""
+    prob: NDArray[np.int64]
+    """(N,) sum of the prob map, in units of 1/255."""
+    types: NDArray[np.int64]
+    """(N, K) sums of the type map, in units of 1/255."""
+    outlines: Packed
+    """Polygons."""
+
+
+def gather(
+    labels: NDArray[Any],
+    ids: NDArray[Any],
+    planes: Planes,
+    maps: Maps,
+    frame: Frame,
+) -> Sums:
+    """Sum over the pixels of each nucleus; arguments as for ``measure``."""
+    types = maps.get("type", np.empty((0, *frame.box.shape), np.uint8))
+    arrays = {"labels": labels, "planes": planes, "prob": maps["prob"], "type": types}
+    _refuse_shapes(arrays, frame)
+    crops = find_crops(labels, ids)
+    shape = shape_sums(crops)
+    return Sums(
+        frame=frame,
+        crops=crops,
+        places=places(frame, crops, shape),
+        shape=shape,
+        ellipse=ellipse(shape, crops.area_px),
+        hull_px=hull_areas_px(crops),
+        stains=stain_sums(crops, planes),
+        prob=map_sums(crops, maps["prob"][None])[:, 0],
+        types=map_sums(crops, types),
+        outlines=to_wkb(trace(crops), (frame.box.y0, frame.box.x0), frame.downsample),
+    )
+
+
+def _refuse_shapes(arrays: Mapping[str, NDArray[Any]], frame: Frame) -> None:
+    """Raise unless all arrays are of the box, with a name for each type."""
+    for name, array in arrays.items():
+        if array.shape[-2:] != frame.box.shape:
+            message = (
+                f"{name} is {array.shape}, but the box to measure is "
+                f"{frame.box.height} x {frame.box.width} px. Read all of one box."
+            )
+            raise ShapeMismatch(message)
+    if len(arrays["type"]) != len(frame.types):
+        message = (
+            f"The type map has {len(arrays['type'])} channels for {len(frame.types)} "
+            f"type names {frame.types}. The weights' card names one type a channel."
+        )
+        raise ShapeMismatch(message)

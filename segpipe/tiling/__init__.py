@@ -1,0 +1,1 @@
+"""Descriptions of tilings, and what they cost: pure arithmetic on whole numbers."""

@@ -1,0 +1,167 @@
+"""Annotated images in memory: read, checked, and brought to a network's resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label as connected_components
+
+from segpipe.arrays import RGB, LabelMap, Mask
+from segpipe.errors import DatasetError
+from segpipe.targets import UNTYPED
+from segpipe.training.manifest import Sample
+
+MAX_ID = 65_535
+SOLID = 0.9
+"""Least solidity of a component that is taken for a single nucleus."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """An image with its annotation, all of one height and width."""
+
+    sample: Sample
+    image: RGB
+    labels: LabelMap
+    types: NDArray[np.uint8] | None
+    """0 background, 1.. types, 255 unknown; None if the image is untyped."""
+    reliable: Mask
+    """Where instances can be trusted."""
+
+
+def read_annotated(sample: Sample, *, classes: tuple[int, ...] = ()) -> Annotated:
+    """Read an image, its label map and its types.
+
+    Parameters
+    ----------
+    sample
+        Row of the manifest.
+    classes
+        For each type of the file (1, 2, ...) the type to use; empty: untyped.
+
+    Raises
+    ------
+    DatasetError
+        If a file can't be read, is of another kind, or shapes differ.
+    """
+    image = _read(sample.image, cv2.IMREAD_COLOR_RGB)
+    labels = _read_labels(sample, image.shape[:2])
+    types = _read_types(sample, image.shape[:2], classes)
+    return Annotated(
+        sample=sample,
+        image=image,
+        labels=labels,
+        types=types,
+        reliable=np.ones(labels.shape, np.bool_)
+        if sample.exact
+        else single_nuclei(labels),
+    )
+
+
+def _read(path: Path, flag: int) -> NDArray[Any]:
+    array = cv2.imread(str(path), flag)
+    if array is None or array.size == 0:
+        message = f"{path} can't be read as a picture, or is empty."
+        raise DatasetError(message)
+    return np.asarray(array)
+
+
+def _read_labels(sample: Sample, shape: tuple[int, ...]) -> LabelMap:
+    labels = _read(sample.labels, cv2.IMREAD_UNCHANGED)
+    _check_plane(sample.labels, labels, shape)
+    if labels.min() < 0 or labels.max() > MAX_ID:
+        message = f"{sample.labels} has ids up to {labels.max()}; {MAX_ID} is the most."
+        raise DatasetError(message)
+    return labels.astype(np.int32)
+
+
+def _read_types(
+    sample: Sample, shape: tuple[int, ...], classes: tuple[int, ...]
+) -> NDArray[np.uint8] | None:
+    if sample.types is None or not classes:
+        return None
+    types = _read(sample.types, cv2.IMREAD_UNCHANGED)
+    _check_plane(sample.types, types, shape)
+    known = types[types != UNTYPED]
+    if known.size and known.max() > len(classes):
+        message = (
+            f"{sample.types} has type {known.max()}, but the recipe names only "
+            f"{len(classes)} classes for the set {sample.set}."
+        )
+        raise DatasetError(message)
+    table = np.full(256, UNTYPED, np.uint8)
+    table[: len(classes) + 1] = (0, *classes)
+    return table[types]
+
+
+def _check_plane(path: Path, plane: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if plane.ndim != 2 or plane.dtype.kind not in "iu":
+        message = f"{path} is {plane.dtype} {plane.shape}, not one plane of whole ids."
+        raise DatasetError(message)
+    if plane.shape != tuple(shape):
+        message = f"{path} is {plane.shape}, its image {tuple(shape)}."
+        raise DatasetError(message)
+
+
+def single_nuclei(labels: LabelMap) -> Mask:
+    """Return where an approximate label map shows single nuclei for sure.
+
+    A connected piece of foreground is one nucleus if it has one id and is nearly convex.
+
+    Returns
+    -------
+    (Y, X) bool
+        True in such pieces and in the background.
+    """
+    pieces = connected_components(labels > 0, connectivity=2)
+    trusted = np.ones(pieces.max() + 1, np.bool_)
+    for piece in range(1, len(trusted)):
+        trusted[piece] = False
+    boxes = _boxes(pieces)
+    for piece, (rows, columns) in boxes.items():
+        mask = pieces[rows, columns] == piece
+        one = len(np.unique(labels[rows, columns][mask])) == 1
+        trusted[piece] = one and solidity(mask) >= SOLID
+    return trusted[pieces]
+
+
+def _boxes(pieces: NDArray[np.int64]) -> dict[int, tuple[slice, slice]]:
+    from scipy.ndimage import find_objects
+
+    return {i: box for i, box in enumerate(find_objects(pieces), 1) if box is not None}
+
+
+def solidity(mask: Mask) -> float:
+    """Return the share of its convex hull that a piece fills, in whole pixels."""
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    hull = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    return float(np.count_nonzero(mask) / np.count_nonzero(hull))
+
+
+def resample(annotated: Annotated, scale: float) -> Annotated:
+    """Return the image and its annotation with ``scale`` times as many rows and columns.
+
+    Images shrink by area averages; labels and types take the nearest pixel.
+    """
+    height, width = annotated.labels.shape
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size == (width, height):
+        return annotated
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+
+    def nearest(plane: NDArray[Any]) -> NDArray[Any]:
+        return cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+    return Annotated(
+        sample=annotated.sample,
+        image=cv2.resize(annotated.image, size, interpolation=smooth),
+        labels=nearest(annotated.labels.astype(np.uint16)).astype(np.int32),
+        types=None if annotated.types is None else nearest(annotated.types),
+        reliable=nearest(annotated.reliable.astype(np.uint8)).astype(np.bool_),
+    )

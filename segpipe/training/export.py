@@ -1,0 +1,82 @@
+"""From a checkpoint to weights that ship: safetensors with a card beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.errors import WeightsError
+from segpipe.networks import Card, card_of, network
+from segpipe.networks._weights import fill, write_weights
+from segpipe.training.checkpoints import load_checkpoint
+from segpipe.training.recipe import Recipe
+
+_AVERAGED = "module."
+"""Prefix of the averaged weights in a checkpoint."""
+
+
+def export_weights(checkpoint: Path, out: Path) -> Path:
+    """Write a checkpoint's averaged weights and their card.
+
+    Parameters
+    ----------
+    checkpoint
+        Of a training run.
+    out
+        Folder; made if missing.
+
+    Returns
+    -------
+    Path
+        ``out/<recipe's name>.safetensors``.
+
+    Raises
+    ------
+    WeightsError
+        If the checkpoint is damaged, or its weights are no finite numbers.
+    """
+    state = load_checkpoint(checkpoint)
+    try:
+        recipe = Recipe.model_validate_json(state["recipe"])
+        average = state["average"]
+    except (KeyError, ValueError) as error:
+        message = f"{checkpoint} is no checkpoint of a training run: {error}"
+        raise WeightsError(message) from error
+    chosen = network(recipe.network)
+    module = chosen.build(len(recipe.types))
+    kept = set(module.state_dict())
+    own = {n.removeprefix(_AVERAGED): v for n, v in average.items()}
+    named = {n: v for n, v in own.items() if n in kept and "num_batches" not in n}
+    fill(module, named, str(checkpoint))
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{recipe.name}.safetensors"
+    card = Card(
+        name=recipe.name,
+        network=recipe.network,
+        sha256=write_weights(module, path),
+        mpp=chosen.mpp,
+        types=recipe.types,
+        licence=recipe.licence,
+        data=recipe.data,
+        recipe=f"{recipe.name}, seed {recipe.seed}, {state['step']} steps",
+    )
+    path.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
+    return path
+
+
+def annotate_card(
+    weights: Path,
+    *,
+    decoding: Mapping[str, float] | None = None,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+) -> Card:
+    """Write calibrated constants or scores into the card of exported weights."""
+    card = card_of(weights)
+    card = replace(
+        card,
+        decoding=card.decoding if decoding is None else decoding,
+        scores=card.scores if scores is None else scores,
+    )
+    weights.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
+    return card

@@ -1,0 +1,229 @@
+"""The training loop: one step after another until the recipe's last, resumable anywhere.
+
+::
+
+    draw ─► forward ─► loss ─► backward ─► clip ─► step ─► average ─► log, save
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segpipe.errors import TrainingStopped, WeightsError
+from segpipe.networks import network as find_network
+from segpipe.networks._network import Network
+from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
+from segpipe.training.manifest import read_manifest
+from segpipe.training.patches import Batch, Progress, Source, draw_batch, load_sources
+from segpipe.training.pretrained import load_encoder
+from segpipe.training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+Draw = Callable[[int], Batch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The moving parts of a training run; what a checkpoint holds."""
+
+    module: nn.Module
+    average: AveragedModel
+    optimizer: AdamW
+
+    def state(self, step: int, recipe: Recipe) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "step": step,
+            "recipe": recipe.model_dump_json(),
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        """Take a checkpoint's state and return its step.
+
+        Raises
+        ------
+        WeightsError
+            If it is of another architecture.
+        """
+        try:
+            self.module.load_state_dict(state["module"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            message = f"The checkpoint is of another architecture: {error}"
+            raise WeightsError(message) from error
+        return int(state["step"])
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Path:
+    """Train a recipe's network, or go on where an earlier call was interrupted.
+
+    Writes ``checkpoint.pt`` and ``log.csv`` (a row per step) under ``out``.
+
+    Parameters
+    ----------
+    recipe
+        What to train, on what, how long.
+    out
+        Folder of the run; made if missing.
+    device
+        Where to compute.
+    progress
+        Called with what is done, how many are done, and of how many.
+
+    Returns
+    -------
+    Path
+        The last checkpoint.
+
+    Raises
+    ------
+    DatasetError
+        If the images won't do; before the first step.
+    WeightsError
+        If the checkpoint in ``out`` is of another architecture.
+    TrainingStopped
+        If the loss is no number any more.
+    """
+    chosen = find_network(recipe.network)
+    held_out = {one.name: one.held_out for one in recipe.sets}
+    samples = read_manifest(recipe.manifest, held_out=held_out)
+    out.mkdir(parents=True, exist_ok=True)
+    run = start(recipe, chosen, torch.device(device))
+    checkpoint = out / CHECKPOINT
+    done = run.restore(load_checkpoint(checkpoint)) if checkpoint.exists() else 0
+    sources = load_sources(recipe, samples, mpp=chosen.mpp, progress=progress)
+    for step, terms in _steps(run, recipe, chosen, sources, done):
+        _log(out / LOG, step, _rate(recipe, step), terms)
+        if step % recipe.save_every == 0 or step == recipe.steps:
+            save_checkpoint(checkpoint, run.state(step, recipe))
+        if progress is not None:
+            progress("training", step, recipe.steps)
+    return checkpoint
+
+
+def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
+    """Build the module from the recipe's seed, its average and its optimizer."""
+    torch.manual_seed(recipe.seed)
+    module = chosen.build(len(recipe.types))
+    if recipe.encoder_weights is not None:
+        load_encoder(module, recipe.encoder_weights)
+    module.to(device, memory_format=torch.channels_last)
+    average = AveragedModel(
+        module, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+    )
+    return Run(module=module, average=average, optimizer=_optimizer(module, recipe))
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> AdamW:
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=recipe.rate)
+
+
+def _rate(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then half a cosine to zero."""
+    if step <= recipe.warmup_steps:
+        return recipe.rate * step / recipe.warmup_steps
+    span = max(1, recipe.steps - recipe.warmup_steps)
+    done = (step - recipe.warmup_steps) / span
+    return recipe.rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _steps(
+    run: Run,
+    recipe: Recipe,
+    chosen: Network,
+    sources: Sequence[Source],
+    done: int,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Take the steps after ``done`` and yield each with its loss terms."""
+
+    def draw(step: int) -> Batch:
+        return draw_batch(sources, recipe, chosen, step)
+
+    run.module.train()
+    with closing(_ahead(draw, range(done + 1, recipe.steps + 1))) as batches:
+        for step, batch in batches:
+            for group in run.optimizer.param_groups:
+                group["lr"] = _rate(recipe, step)
+            terms = _step(run, recipe, chosen, batch)
+            yield step, _checked(terms, step)
+
+
+def _ahead(draw: Draw, steps: range) -> Iterator[tuple[int, Batch]]:
+    """Yield each step's batch, drawing the next one meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Batch] | None = None
+        for step in steps:
+            batch = (waiting or pool.submit(draw, step)).result()
+            waiting = pool.submit(draw, step + 1) if step + 1 in steps else None
+            yield step, batch
+
+
+def _step(
+    run: Run, recipe: Recipe, chosen: Network, batch: Batch
+) -> Mapping[str, Tensor]:
+    device = next(run.module.parameters()).device
+    planes = batch[0].to(device).float().contiguous(memory_format=torch.channels_last)
+    targets = {name: target.to(device) for name, target in batch[1].items()}
+    half = recipe.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        outputs = run.module(planes)
+    terms = chosen.loss(outputs, targets)
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
+    run.optimizer.step()
+    run.average.update_parameters(run.module)
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    values = {name: float(term) for name, term in terms.items()}
+    bad = [f"{name} = {value}" for name, value in values.items() if value - value != 0]
+    if bad:
+        message = (
+            f"Step {step}: {', '.join(bad)}. The last checkpoint is from before; "
+            "train on from it with a lower rate."
+        )
+        raise TrainingStopped(message)
+    return values
+
+
+def _log(path: Path, step: int, rate: float, terms: Mapping[str, float]) -> None:
+    row = {"step": step, "rate": rate, "loss": sum(terms.values()), **terms}
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(
+            {k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()}
+        )

@@ -1,0 +1,119 @@
+"""The manifest of annotated images: a CSV with a row per image, checked when read."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segpipe.errors import DatasetError
+
+COLUMNS = ("set", "id", "split", "image", "labels")
+"""Columns that a manifest must have; types, mpp, organ and instances may be missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One annotated image: a row of a manifest."""
+
+    set: str
+    """Name of the data set."""
+    id: str
+    split: str
+    """``"train"`` or ``"dev"`` or whatever the manifest says."""
+    image: Path
+    labels: Path
+    types: Path | None = None
+    mpp: float | None = None
+    """Micrometres per pixel, if stated."""
+    organ: str = ""
+    exact: bool = True
+    """Whether instances were drawn; else only the foreground can be trusted."""
+
+
+def read_manifest(
+    path: Path, *, held_out: Mapping[str, Collection[str]] | None = None
+) -> tuple[Sample, ...]:
+    """Read a manifest; its paths are relative to its folder.
+
+    Parameters
+    ----------
+    path
+        CSV file.
+    held_out
+        By set, ids whose split becomes ``"dev"`` whatever the manifest says.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, lacks a column, has no row or names missing files.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        message = f"No manifest can be read at {path}: {error.strerror}."
+        raise DatasetError(message) from error
+    _check_columns(path, rows)
+    samples = tuple(_sample(row, path) for row in rows)
+    _check_files(path, samples)
+    moved = held_out or {}
+    return tuple(
+        replace(s, split="dev") if s.id in moved.get(s.set, ()) else s for s in samples
+    )
+
+
+def _check_columns(path: Path, rows: list[dict[str, str]]) -> None:
+    if not rows:
+        message = f"The manifest {path} has no row."
+        raise DatasetError(message)
+    missing = [name for name in COLUMNS if name not in rows[0]]
+    if missing:
+        message = (
+            f"The manifest {path} lacks the columns {', '.join(missing)}; "
+            f"it has {', '.join(map(str, rows[0]))}."
+        )
+        raise DatasetError(message)
+
+
+def _sample(row: dict[str, str], path: Path) -> Sample:
+    folder = path.parent
+    types = row.get("types") or ""
+    return Sample(
+        set=row["set"],
+        id=row["id"],
+        split=row["split"],
+        image=folder / row["image"],
+        labels=folder / row["labels"],
+        types=folder / types if types else None,
+        mpp=_mpp(row, path),
+        organ=row.get("organ") or "",
+        exact=(row.get("instances") or "exact") == "exact",
+    )
+
+
+def _mpp(row: dict[str, str], path: Path) -> float | None:
+    text = row.get("mpp") or ""
+    if not text:
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = math.nan
+    if not (math.isfinite(mpp) and mpp > 0):
+        message = f"{path}: {row['set']} {row['id']} has mpp {text!r}, not a length."
+        raise DatasetError(message)
+    return mpp
+
+
+def _check_files(path: Path, samples: tuple[Sample, ...]) -> None:
+    named = [f for s in samples for f in (s.image, s.labels, s.types) if f is not None]
+    missing = [f for f in named if not f.is_file()]
+    if missing:
+        message = (
+            f"The manifest {path} names {len(missing)} files that do not exist, "
+            f"the first is {missing[0]}."
+        )
+        raise DatasetError(message)

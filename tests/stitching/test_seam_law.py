@@ -1,0 +1,180 @@
+"""The first promise: decoding tile by tile is decoding the slide at once."""
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from synthetic import ellipses, maps_of
+
+from segpipe.decoding.hv import HVDecoding, decode_hv
+from segpipe.errors import StageFailed
+from segpipe.geometry import Box
+from segpipe.labels.records import instance_records
+from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_nuclei
+from segpipe.stitching.seams import cut_core, seam_pairs
+from segpipe.tiling.grid import TileGrid
+
+KEEP_ALL = NucleusLimits(min_area_px=0, max_extent_px=10**6)
+
+
+def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=None):
+    """Decode tile by tile and stitch, in memory."""
+    grid = TileGrid(shape=prob.shape, tile_px=tile_px)
+    tiles = {}
+    for index in order if order is not None else range(len(grid)):
+        box = grid.read_box(index, halo_px)
+        rows, cols = box.slices()
+        labels = decode_hv(prob[rows, cols], hv[:, rows, cols], decoding=decoding)
+        tiles[index] = cut_core(labels, box, grid.core(index))
+    tiles = dict(sorted(tiles.items()))
+    starts = block_starts([tile.n_labels for tile in tiles.values()])
+    records = np.concatenate(
+        [
+            instance_records(tile.core, grid.core(i), prob.shape[1], tile.n_labels)
+            for i, tile in tiles.items()
+        ]
+    )
+    pairs = [np.zeros((0, 2), np.int64)]
+    for i, tile in tiles.items():
+        if (east := grid.east_of(i)) is not None:
+            found = seam_pairs(tile.east, tiles[east].core[:, 0], seam="a seam")
+            pairs.append(found - 1 + [starts[i], starts[east]])
+        if (south := grid.south_of(i)) is not None:
+            found = seam_pairs(tile.south, tiles[south].core[0], seam="a seam")
+            pairs.append(found - 1 + [starts[i], starts[south]])
+    ranking = rank_nuclei(records, np.concatenate(pairs), limits)
+    nuclei = np.zeros(prob.shape, np.uint32)
+    for i, tile in tiles.items():
+        names = np.r_[np.uint32(0), ranking.lookup[starts[i] : starts[i + 1]]]
+        nuclei[grid.core(i).slices()] = names[tile.core]
+    return nuclei, ranking
+
+
+def whole(prob, hv, decoding):
+    return decode_hv(prob, hv, decoding=decoding).astype(np.uint32)
+
+
+@hypothesis_settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    tile_px=st.integers(8, 160),
+    density=st.floats(0, 0.03),
+    noise=st.sampled_from([0.0, 0.05, 0.3, 0.8]),
+    blur=st.sampled_from([0.0, 1.0, 2.0]),
+    decoding=st.builds(
+        HVDecoding,
+        smooth_px=st.integers(0, 2),
+        slope_px=st.integers(1, 4),
+        marker_open_px=st.integers(0, 2),
+        min_marker_px=st.integers(1, 9),
+        edge_cost=st.integers(0, 250),
+        reach_px=st.integers(1, 20),
+        marker_core=st.floats(0.3, 2.0),
+    ),
+)
+@example(
+    seed=1,
+    shape=(150, 150),
+    tile_px=8,
+    density=0.03,
+    noise=0.3,
+    blur=1.0,
+    decoding=HVDecoding(),
+)
+def test_stitching_tiles_is_decoding_the_whole_bit_for_bit(
+    seed, shape, tile_px, density, noise, blur, decoding
+):
+    rng = np.random.default_rng(seed)
+    labels = ellipses(rng, shape, int(density * shape[0] * shape[1]))
+    prob, hv = maps_of(labels, rng, noise, blur)
+    halo_px = decoding.support_px + 1
+    found, _ = stitched(prob, hv, decoding, tile_px=tile_px, halo_px=halo_px)
+    assert np.array_equal(found, whole(prob, hv, decoding))
+
+
+def test_foreground_that_percolates_is_stitched_exactly(rng):
+    prob = np.full((300, 280), 255, np.uint8)
+    hv = rng.integers(-127, 128, (2, 300, 280)).astype(np.int8)
+    decoding = HVDecoding()
+    found, _ = stitched(
+        prob, hv, decoding, tile_px=64, halo_px=decoding.support_px + 1
+    )
+    assert np.array_equal(found, whole(prob, hv, decoding))
+
+
+def test_one_marker_over_the_whole_slide_is_one_nucleus():
+    prob = np.full((200, 230), 255, np.uint8)
+    hv = np.zeros((2, 200, 230), np.int8)
+    decoding = HVDecoding()
+    found, ranking = stitched(
+        prob, hv, decoding, tile_px=48, halo_px=decoding.support_px + 1
+    )
+    assert len(ranking.nuclei) == 1
+    assert np.all(found == 1)
+
+
+def test_the_order_of_tiles_is_nothing(rng):
+    labels = ellipses(rng, (160, 160), 200)
+    prob, hv = maps_of(labels, rng, 0.2, 1.0)
+    decoding = HVDecoding()
+    halo_px = decoding.support_px + 1
+    straight, _ = stitched(prob, hv, decoding, tile_px=40, halo_px=halo_px)
+    shuffled, _ = stitched(
+        prob, hv, decoding, tile_px=40, halo_px=halo_px, order=rng.permutation(16)
+    )
+    assert np.array_equal(straight, shuffled)
+
+
+def test_limits_judge_whole_nuclei_not_their_parts(rng):
+    labels = ellipses(rng, (160, 160), 120)
+    prob, hv = maps_of(labels, rng, 0.1, 1.0)
+    decoding = HVDecoding()
+    halo_px = decoding.support_px + 1
+    limits = NucleusLimits(min_area_px=60, max_extent_px=18)
+    fine, one = stitched(
+        prob, hv, decoding, tile_px=16, halo_px=halo_px, limits=limits
+    )
+    coarse, other = stitched(
+        prob, hv, decoding, tile_px=160, halo_px=halo_px, limits=limits
+    )
+    assert np.array_equal(fine, coarse)
+    assert np.array_equal(one.nuclei, other.nuclei)
+    assert (one.n_too_small, one.n_too_large) == (other.n_too_small, other.n_too_large)
+    assert one.n_too_small > 0
+    assert one.n_too_large > 0
+
+
+def test_a_halo_below_the_support_is_not_exact_so_the_support_is_not_idle(rng):
+    labels = ellipses(rng, (160, 160), 200)
+    prob, hv = maps_of(labels, rng, 0.3, 1.0)
+    decoding = HVDecoding()
+    try:
+        found, _ = stitched(prob, hv, decoding, tile_px=16, halo_px=1)
+    except StageFailed:
+        return  # the two sides of a seam disagree, and say so
+    assert not np.array_equal(found, whole(prob, hv, decoding))
+
+
+def test_nuclei_keep_their_pixels_and_anchors_through_ranking(rng):
+    labels = ellipses(rng, (120, 120), 60)
+    prob, hv = maps_of(labels, rng, 0.1, 1.0)
+    decoding = HVDecoding()
+    found, ranking = stitched(
+        prob, hv, decoding, tile_px=32, halo_px=decoding.support_px + 1
+    )
+    flat = found.ravel()
+    areas = np.bincount(flat)[1:]
+    anchors = [np.flatnonzero(flat == i)[0] for i in range(1, flat.max() + 1)]
+    assert np.array_equal(ranking.nuclei[:, 1], areas)
+    assert np.array_equal(ranking.nuclei[:, 0], anchors)
+    assert np.all(np.diff(anchors) > 0)
+
+
+def test_a_core_takes_one_column_and_row_beyond_it():
+    labels = np.arange(1, 26, dtype=np.int32).reshape(5, 5)
+    tile = cut_core(labels, Box(0, 0, 5, 5), Box(1, 1, 3, 4))
+    assert tile.core.shape == (2, 3)
+    assert tile.east.shape == (2,)
+    assert tile.south.shape == (3,)
+    assert not tile.east.any()
