@@ -4,8 +4,8 @@ Three functions are enough for a notebook::
 
     import segpipe
 
-    row = segpipe.segment_slide("slide.svs", "out")  # pixels to table, no server needed
-    nuclei = segpipe.read_nuclei("out")              # pandas DataFrame, a row per nucleus
+    row = segpipe.segment_slide("slide.svs", "out")  # pixels to table, no server
+    nuclei = segpipe.read_nuclei("out")              # DataFrame, a row per nucleus
     slide = segpipe.open_slide("slide.svs")          # levels, mpp, read(box, level)
 """
 

@@ -31,7 +31,7 @@ TypeMap = NDArray[np.uint8]
 LabelMap = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 Maps = Mapping[str, NDArray[Any]]
-"""What a network says of a box, one array (channels..., Y, X) per head, by head name."""
+"""What a network says of a box: by head name, one array (channels..., Y, X)."""
 
 
 def to_planes(rgb: RGB) -> Planes:

@@ -72,7 +72,7 @@ class Settings(BaseModel):
 
 
 def settings_from(path: Path | None, **chosen: Any) -> Settings:  # noqa: ANN401
-    """Settings from a TOML file, overridden by what was chosen on the command line.
+    """Read settings from a TOML file, overridden by what was chosen otherwise.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@
     ├── SettingsError             (ValueError)  unknown or contradictory settings
     │   └── UnknownNetwork        (LookupError)
     ├── WeightsError              (ValueError)  damaged, foreign or unsafe weights
-    ├── DatasetError              (ValueError)  a manifest or an annotated image that won't do
+    ├── DatasetError              (ValueError)  a manifest or annotation that won't do
     ├── TrainingStopped           (ArithmeticError)  NaN loss and the like
     ├── StageFailed               (RuntimeError)  units that could not be computed
     └── ShapeMismatch             (ValueError)

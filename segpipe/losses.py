@@ -88,5 +88,5 @@ def type_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     weight : (B, H, W)
     """
     terms = -(functional.log_softmax(logits, dim=1) * target).sum(dim=1)
-    known = target.sum(dim=1) * weight
-    return (terms * weight).sum() / (known.sum() + _SMALL)
+    known = (target.sum(dim=1) * weight).sum()
+    return (terms * weight).sum() / (known + _SMALL)

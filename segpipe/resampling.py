@@ -7,11 +7,11 @@ level pixels a canvas pixel needs, and how much of each, is decided by integers 
 depend on ``i`` alone and not on the box in which it is asked. Floating-point would put
 an edge here or there depending on the tile.
 
-Down (s >= 1) is the area average. Up (s < 1) is linear interpolation between the centres
-of level pixels. Both are separable: rows first, then columns, with weights in units of
-1 / 32768 that sum to one exactly, and one rounding at the end, half up. A constant
-picture stays constant; for whole s of a power of two the mean is exact, otherwise within
-0.02 grey values per level pixel averaged along an axis before it is rounded.
+Down (s >= 1) is the area average. Up (s < 1) is linear interpolation between the
+centres of level pixels. Both are separable: rows first, then columns, with weights in
+units of 1 / 32768 that sum to one exactly, and one rounding at the end, half up. So a
+constant picture stays constant. For s a power of two the mean is exact; otherwise the
+mean of n x n level pixels is exact to n / 64 grey values before it is rounded.
 
 ::
 
@@ -34,7 +34,7 @@ from segpipe.errors import ShapeMismatch
 from segpipe.geometry import Box
 
 WEIGHT_BITS = 15
-"""255 * 2**15 fits int32 for the rows, 255 * 2**30 int64 for both: nothing overflows."""
+"""So 255 * 2**15 for the rows fits int32 and 255 * 2**30 for both fits int64."""
 MOST_PARTS = 2**31
 """Largest numerator and denominator of a scale; an edge then fits int64."""
 
@@ -109,13 +109,14 @@ def resample(rgb: RGB, *, box: Box, scale: Fraction, source: Box) -> RGB:
         return np.array(rgb[needed.relative_to(source).slices()])
     starts_y, weights_y = _axis(box.y0, box.y1, scale)
     starts_x, weights_x = _axis(box.x0, box.x1, scale)
-    return _weighted(
+    canvas: RGB = _weighted(
         np.ascontiguousarray(rgb),
         starts_y - source.y0,
         weights_y,
         starts_x - source.x0,
         weights_x,
     )
+    return canvas
 
 
 def _checked(scale: Fraction) -> tuple[int, int]:

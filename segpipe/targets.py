@@ -51,42 +51,56 @@ def hv_target(labels: LabelMap) -> NDArray[np.float32]:
     Graham et al. 2019, *HoVer-Net*, Medical Image Analysis 58, section 3.1.
     """
     ids, dense = np.unique(labels, return_inverse=True)
-    shift = int(ids[0] != 0)
-    hv: NDArray[np.float32] = _hv(dense.reshape(labels.shape) + shift, len(ids) + shift)
+    shift = int(ids[0] != 0) if len(ids) else 0
+    dense = dense.reshape(labels.shape) + shift
+    centre = _centres(dense, len(ids) + shift)
+    reach = _reaches(dense, centre)
+    hv: NDArray[np.float32] = _offsets(dense, centre, reach)
     return hv
 
 
-@njit(cache=True)
-def _hv(labels: NDArray[np.int64], n_ids: int) -> NDArray[np.float32]:
-    height, width = labels.shape
-    count = np.zeros(n_ids, np.int64)
-    centre = np.zeros((2, n_ids), np.float64)
-    for y in range(height):
-        for x in range(width):
+@njit(cache=True, nogil=True)
+def _centres(labels: NDArray[np.int64], n_ids: int) -> NDArray[np.int64]:
+    """Return the centre of mass of each id, x then y, to the nearest whole pixel."""
+    sums = np.zeros((3, n_ids), np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
             i = labels[y, x]
-            count[i] += 1
-            centre[0, i] += x
-            centre[1, i] += y
-    for i in range(n_ids):
-        for axis in range(2):
-            centre[axis, i] = np.floor(centre[axis, i] / max(count[i], 1) + 0.5)
-    reach = np.zeros((2, 2, n_ids), np.float64)
-    for y in range(height):
-        for x in range(width):
+            sums[0, i] += x
+            sums[1, i] += y
+            sums[2, i] += 1
+    count = np.maximum(sums[2], 1)
+    centre: NDArray[np.int64] = np.floor(sums[:2] / count + 0.5).astype(np.int64)
+    return centre
+
+
+@njit(cache=True, nogil=True)
+def _reaches(labels: NDArray[np.int64], centre: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the largest offset of each id left, right; above, below."""
+    reach = np.ones((2, 2, centre.shape[1]), np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
             i = labels[y, x]
             for axis in range(2):
-                offset = (x if axis == 0 else y) - centre[axis, i]
-                side = 1 if offset > 0 else 0
+                offset = (x, y)[axis] - centre[axis, i]
+                side = int(offset > 0)
                 reach[axis, side, i] = max(reach[axis, side, i], abs(offset))
-    hv = np.zeros((2, height, width), np.float32)
-    for y in range(height):
-        for x in range(width):
+    return reach
+
+
+@njit(cache=True, nogil=True)
+def _offsets(
+    labels: NDArray[np.int64], centre: NDArray[np.int64], reach: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return each pixel's offset by the reach of its side."""
+    hv = np.zeros((2, *labels.shape), np.float32)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
             i = labels[y, x]
-            for axis in range(2):
-                offset = (x if axis == 0 else y) - centre[axis, i]
-                side = 1 if offset > 0 else 0
-                if i > 0 and offset != 0:
-                    hv[axis, y, x] = offset / reach[axis, side, i]
+            if i > 0:
+                for axis in range(2):
+                    offset = (x, y)[axis] - centre[axis, i]
+                    hv[axis, y, x] = offset / reach[axis, int(offset > 0), i]
     return hv
 
 
@@ -119,7 +133,8 @@ def type_target(
         message = f"The type map is {types.shape}, its label map {tuple(shape)}."
         raise ShapeMismatch(message)
     planes = np.arange(1, n_types + 1, dtype=np.uint8)[:, None, None]
-    return (types == planes).astype(np.float32)
+    target: NDArray[np.float32] = (types == planes).astype(np.float32)
+    return target
 
 
 def uncut(labels: LabelMap, valid: Mask) -> Mask:
@@ -146,4 +161,5 @@ def uncut(labels: LabelMap, valid: Mask) -> Mask:
             near |= np.roll(lost, step, axis)
     near |= lost
     cut = np.unique(labels[near])
-    return ~np.isin(labels, cut[cut > 0])
+    kept: Mask = ~np.isin(labels, cut[cut > 0])
+    return kept

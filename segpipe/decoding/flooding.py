@@ -75,7 +75,22 @@ def flood(
     return np.ascontiguousarray(framed[1:-1, 1:-1])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
+def _handed(
+    labels: NDArray[np.int32],
+    cost: NDArray[np.uint16],
+    pixel: int,
+    settled: int,
+    steps: NDArray[np.int64],
+) -> int:
+    """Return the label of the first neighbour that was settled at this cost."""
+    for step in steps:
+        if cost[pixel + step] == settled:
+            return int(labels[pixel + step])
+    return 0
+
+
+@njit(cache=True, nogil=True)
 def _flood(
     labels: NDArray[np.int32],
     entering: NDArray[np.uint16],
@@ -97,11 +112,9 @@ def _flood(
         pixel = first[now]
         while pixel != _END:
             if labels[pixel] == 0:
-                settled = now - entering[pixel]
-                for step in steps:
-                    if cost[pixel + step] == settled:
-                        labels[pixel] = labels[pixel + step]
-                        break
+                labels[pixel] = _handed(
+                    labels, cost, pixel, now - entering[pixel], steps
+                )
             for step in steps:
                 neighbour = pixel + step
                 if passable[neighbour] and cost[neighbour] == _UNREACHED:

@@ -1,4 +1,4 @@
-"""Nuclei from a probability map and the gradient maps of HoVer-Net, pixel by pixel local.
+"""Nuclei from a probability map and HoVer-Net's gradient maps, pixel by pixel local.
 
 ::
 
@@ -6,9 +6,9 @@
     hv ─── slopes ─ outflow ─┬─ below a bound ► markers ──┼─► flood ─► label map
                              └─────────────────► edge cost┘
 
-Inside a nucleus the offsets *rise* (h to the right, v downwards), so their divergence is
-positive; where two nuclei touch, or a nucleus ends, they fall from +1 to −1. The fall is
-the edge that the flood pays for; a nucleus's inside, where nothing falls, is its marker.
+Inside a nucleus the offsets *rise* (h to the right, v downwards); where two nuclei
+touch, or a nucleus ends, they *fall*, from +1 to −1. The fall is the edge that the
+flood pays for; a nucleus's inside, where nothing falls, is its marker.
 
 Everything is integer arithmetic on fixed scales. The published decoding scales the
 slopes by the minimum and maximum of the array at hand, so a nucleus depends on what
@@ -175,16 +175,17 @@ def fall_map(hv: HVMap, slope_px: int) -> NDArray[np.int16]:
 
 def _triangle(radius: int) -> NDArray[np.float32]:
     """Smoothing weights 1, 2, …, radius + 1, …, 2, 1."""
-    return (radius + 1 - np.abs(np.arange(-radius, radius + 1))).astype(np.float32)
+    offset = np.arange(-radius, radius + 1)
+    return np.asarray(radius + 1 - np.abs(offset), np.float32)
 
 
 def _triangle_difference(radius: int) -> NDArray[np.float32]:
     """Odd weights that answer a falling ramp with a positive number."""
     offset = np.arange(-radius, radius + 1)
-    return (-np.sign(offset) * (radius + 1 - np.abs(offset))).astype(np.float32)
+    return np.asarray(-np.sign(offset) * (radius + 1 - np.abs(offset)), np.float32)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _scaled(values: NDArray[np.float32], factor: float) -> NDArray[np.int16]:
     """Scale exact integers to int16, rounding down; each pixel by itself."""
     scaled = np.empty(values.shape, np.int16)
@@ -194,20 +195,18 @@ def _scaled(values: NDArray[np.float32], factor: float) -> NDArray[np.int16]:
     return scaled
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _edge_cost(
-    fall: NDArray[np.int16], at_half: int, most: int
-) -> NDArray[np.uint8]:
+@njit(cache=True, nogil=True)
+def _edge_cost(fall: NDArray[np.int16], at_half: int, most: int) -> NDArray[np.uint8]:
     """Cost of entering a pixel: ``at_half`` where the fall is 0.5, at most ``most``."""
     cost = np.empty(fall.shape, np.uint8)
     for y in range(fall.shape[0]):
         for x in range(fall.shape[1]):
-            steep = max(0, np.int32(fall[y, x]))
+            steep = max(0, int(fall[y, x]))
             cost[y, x] = min(most, steep * at_half // 128)
     return cost
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _inside(
     foreground: Mask, fall: NDArray[np.int16], hv: HVMap, most_fall: int, most_long: int
 ) -> NDArray[np.uint8]:

@@ -1,1 +1,1 @@
-"""Arithmetic of label maps: records, equivalences, renaming. Pure, no per-label Python."""
+"""Arithmetic of label maps: records, equivalences, renaming. Pure, no Python loops."""

@@ -50,7 +50,7 @@ def instance_records(
     return records
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _record(
     labels: LabelMap, y0: int, x0: int, width: int, records: InstanceRecords
 ) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segpipe.arrays import LabelMap
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def in_raster_order(labels: LabelMap, n_labels: int) -> NDArray[np.int32]:
     """Rename ids in place to 1..n in raster order of first pixel.
 

@@ -17,6 +17,28 @@ DETECTION_RADIUS_PX = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TypedLabels:
+    """A label map and the type of each of its instances.
+
+    Raises
+    ------
+    ShapeMismatch
+        If there is not one type an instance.
+    """
+
+    labels: NDArray[Any]
+    """(Y, X) int, any ids, 0 is background."""
+    types: Ints
+    """(N,) type of each instance by ascending id, from 1; 0 is unknown."""
+
+    def __post_init__(self) -> None:
+        n_labels = len(centres(self.labels))
+        if n_labels != len(self.types):
+            message = f"{n_labels} instances can't have {len(self.types)} types."
+            raise ShapeMismatch(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TypeCounts:
     """Outcomes of one nucleus type. Counts of several images add up."""
 
@@ -45,11 +67,18 @@ def centres(labels: NDArray[Any]) -> Floats:
     -------
     (N, 2) float64
     """
-    y, x = np.nonzero(labels)
-    ids, at = np.unique(labels[y, x], return_inverse=True)
-    area = np.bincount(at, minlength=len(ids))
-    sums = [np.bincount(at, weights=axis, minlength=len(ids)) for axis in (y, x)]
-    return np.stack(sums, axis=1) / area[:, None]
+    changes = np.ones(labels.shape, np.bool_)
+    changes[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    starts = np.flatnonzero(changes)
+    length = np.diff(starts, append=labels.size)
+    inside = labels.ravel()[starts] != 0
+    starts, length = starts[inside], length[inside]
+    ids, at = np.unique(labels.ravel()[starts], return_inverse=True)
+    y, x = np.divmod(starts, max(labels.shape[1], 1))
+    weighted = (length, length * y, length * (x + (length - 1) / 2))
+    area, *sums = (np.bincount(at, weights=w, minlength=len(ids)) for w in weighted)
+    located: Floats = np.stack(sums, axis=1) / area[:, None]
+    return located
 
 
 def match_centres(
@@ -79,17 +108,15 @@ def match_centres(
     near = KDTree(from_truth).sparse_distance_matrix(
         KDTree(from_found), radius_px, output_type="ndarray"
     )
-    # A pair is worth more than any gain in distance, so the number of pairs comes first.
+    # A pair is worth more than any gain in distance: the number of pairs comes first.
     value = 1e4 * radius_px - near["v"]
     chosen = best_pairing(near["i"], near["j"], value)
     return near["i"][chosen], near["j"][chosen]
 
 
 def count_types(
-    truth: NDArray[Any],
-    found: NDArray[Any],
-    truth_types: Ints,
-    found_types: Ints,
+    truth: TypedLabels,
+    found: TypedLabels,
     *,
     n_types: int,
     radius_px: float = DETECTION_RADIUS_PX,
@@ -98,10 +125,8 @@ def count_types(
 
     Parameters
     ----------
-    truth, found : (Y, X) int
-        Label maps.
-    truth_types, found_types : (N,) int
-        Type of each instance by ascending id, 1..n_types; 0 is unknown.
+    truth, found
+        Label maps with the type of each instance.
     n_types
         How many types there are.
     radius_px
@@ -111,19 +136,12 @@ def count_types(
     -------
     tuple
         One per type, from type 1.
-
-    Raises
-    ------
-    ShapeMismatch
-        If a map has another number of instances than types.
     """
-    at, to = match_centres(truth, found, radius_px)
-    _check(truth, truth_types)
-    _check(found, found_types)
+    at, to = match_centres(truth.labels, found.labels, radius_px)
     pairs = np.zeros((n_types + 1, n_types + 1), np.int64)
-    np.add.at(pairs, (truth_types[at], found_types[to]), 1)
-    lost = np.bincount(np.delete(truth_types, at), minlength=n_types + 1)
-    extra = np.bincount(np.delete(found_types, to), minlength=n_types + 1)
+    np.add.at(pairs, (truth.types[at], found.types[to]), 1)
+    lost = np.bincount(np.delete(truth.types, at), minlength=n_types + 1)
+    extra = np.bincount(np.delete(found.types, to), minlength=n_types + 1)
     return tuple(
         TypeCounts(
             right=int(pairs[k, k]),
@@ -134,10 +152,3 @@ def count_types(
         )
         for k in range(1, n_types + 1)
     )
-
-
-def _check(labels: NDArray[Any], types: Ints) -> None:
-    n_labels = len(np.unique(labels[labels != 0]))
-    if n_labels != len(types):
-        message = f"The label map has {n_labels} instances, but {len(types)} types."
-        raise ShapeMismatch(message)

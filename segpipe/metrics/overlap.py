@@ -30,7 +30,7 @@ class Overlap:
     found_area: Ints
     """(F,) pixels of each found instance."""
     truth: Ints
-    """(P,) index of the true instance of each pair; pairs ascend by truth, then found."""
+    """(P,) index of the true instance of each pair, ascending; then by found."""
     found: Ints
     """(P,) index of the found instance of each pair."""
     common: Ints
@@ -142,4 +142,5 @@ def _solve(left: Ints, right: Ints, value: Floats, pairs: Ints) -> Ints:
     table[row, column] = value[pairs]
     which[row, column] = pairs
     picked = which[linear_sum_assignment(table, maximize=True)]
-    return picked[picked >= 0]
+    chosen: Ints = picked[picked >= 0]
+    return chosen

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from segpipe.metrics.counts import Counts
 from segpipe.metrics.detections import TypeCounts
 
+_PUBLISHED_EPSILON = 1e-6
+"""The published code adds it to the matches that segmentation quality divides by."""
 NAMES = ("dice", "aji", "aji_plus", "dq", "sq", "pq", "f1_det")
 
 
@@ -25,18 +27,18 @@ def scores(counts: Counts) -> dict[str, float]:
     Returns
     -------
     dict
-        In [0, 1], or NaN where both maps are empty; sq also where nothing matches.
+        In [0, 1], or NaN where both maps are empty.
     """
     n_both = counts.n_truth + counts.n_found
     dq = _ratio(2 * counts.n_matched, n_both)
-    sq = _ratio(counts.matched_iou, counts.n_matched)
+    sq = counts.matched_iou / (counts.n_matched + _PUBLISHED_EPSILON)
     return {
         "dice": _ratio(2 * counts.common_px, counts.truth_px + counts.found_px),
         "aji": _ratio(counts.aji_common_px, counts.aji_union_px),
         "aji_plus": _ratio(counts.aji_plus_common_px, counts.aji_plus_union_px),
         "dq": dq,
-        "sq": sq,
-        "pq": _ratio(2 * counts.matched_iou, n_both),
+        "sq": sq if n_both else math.nan,
+        "pq": dq * sq,
         "f1_det": _ratio(2 * counts.n_detected, n_both),
     }
 

@@ -74,8 +74,8 @@ class InvertedResidual(nn.Module):
         """Map (B, n_in, h, w) to (B, n_out, h / stride, w / stride)."""
         y = self._act(self._bn0(self._expand_conv(x))) if self._widens else x
         y = self._act(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self._adds else y
+        narrow: Tensor = self._bn2(self._project_conv(y))
+        return x + narrow if self._adds else narrow
 
 
 class EfficientNetLite0(nn.Module):

@@ -154,7 +154,9 @@ def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:
     for y, x in np.ndindex(rows, columns):
         core = Box(y * step, x * step, (y + 1) * step, (x + 1) * step)
         kept = core.intersection(Box(0, 0, height, width))
-        tile = canvas[(slice(None), *core.grown(margin).shifted(margin, margin).slices())]
+        tile = canvas[
+            (slice(None), *core.grown(margin).shifted(margin, margin).slices())
+        ]
         for name, predicted in predict_windows(loaded, tile[None]).items():
             inside = kept.relative_to(core).slices()
             maps[name][(..., *kept.slices())] = predicted[(0, ..., *inside)]

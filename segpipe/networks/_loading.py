@@ -52,7 +52,7 @@ def weights_file(name: str) -> Path:
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
         message = (
-            f"No weights ship for the network {name}; they do for: {shipped or 'none'}. "
+            f"No weights ship for the network {name}, only for: {shipped or 'none'}. "
             "Give a weights file instead."
         )
         raise WeightsError(message)

@@ -1,4 +1,4 @@
-"""What a network is to segpipe: a value that says how to build, feed, read and train it.
+"""What a network is to segpipe: how to build, feed, read and train it, as one value.
 
 One file = one paper; it ends in ``NETWORK = Network(...)`` and the module name is the
 registry. The forward pass returns a tuple of raw maps in every mode; activation, loss
@@ -26,8 +26,8 @@ TYPE_HEAD = "type"
 class Window:
     """The square a network is fed and the core of it that it answers for.
 
-    Windows lie on one lattice anchored at the slide's corner, whatever the tiles, so the
-    maps of a slide don't depend on the tiling (ADR 0002).
+    Windows lie on one lattice anchored at the slide's corner, whatever the tiles, so
+    the maps of a slide don't depend on the tiling (ADR 0002).
     """
 
     input_px: int
@@ -65,7 +65,7 @@ class Decoding(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network, complete: the architecture, what goes in, what comes out, how to train."""
+    """A network, complete: architecture, what goes in, what comes out, how to train."""
 
     name: str
     """Module name and the value of ``--network``."""
@@ -79,8 +79,8 @@ class Network:
     """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""
     build: Callable[[int], nn.Module]
     """Module for ``n_types``. Maps (B, 3, H, W) float RGB in [0, 255] to the raw heads,
-    a tuple of (B, n_channels, h, w) with h = H - input_px + output_px if it is valid, or
-    h = H if it is padded. It normalises by itself. The same in training and eval."""
+    a tuple of (B, n_channels, h, w) with h = H - input_px + output_px if it is valid,
+    or h = H if it is padded. It normalises by itself. The same in training and eval."""
     decoding: type[Any]
     """Frozen dataclass of the decoder's constants; its defaults are the network's."""
     decode: Callable[..., LabelMap]
@@ -94,7 +94,7 @@ class Network:
     loss: Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Mapping[str, Tensor]]
     """Raw heads and a batch of targets to named loss terms; their sum is minimised.
     Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
-    shows its image, and ``reliable`` (B, H, W), 1 where its instances can be trusted."""
+    shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
 
 
 __all__ = ["TYPE_HEAD", "Activation", "Decoding", "Head", "Maps", "Network", "Window"]

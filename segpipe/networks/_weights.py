@@ -36,7 +36,9 @@ def write_weights(module: nn.Module, path: Path) -> str:
 
 def _stored(value: Tensor) -> Tensor:
     halves = value.ndim > 1 and bool(value.abs().max() < _MAX_HALF)
-    return value.detach().cpu().to(torch.float16 if halves else value.dtype).contiguous()
+    return (
+        value.detach().cpu().to(torch.float16 if halves else value.dtype).contiguous()
+    )
 
 
 def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -98,11 +100,14 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
         If a name or shape differs, or a value is no finite number.
     """
     needed = _needed(module)
+    state = _without_counters(state)
     wrong = {
         "missing": sorted(needed.keys() - state.keys()),
         "foreign": sorted(state.keys() - needed.keys()),
         "of another shape": sorted(
-            name for name in needed.keys() & state.keys() if needed[name].shape != state[name].shape
+            name
+            for name in needed.keys() & state.keys()
+            if needed[name].shape != state[name].shape
         ),
         "not finite": sorted(n for n, v in state.items() if not v.isfinite().all()),
     }
@@ -118,5 +123,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
 
 
 def _needed(module: nn.Module) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = module.state_dict()
+    return _without_counters(module.state_dict())
+
+
+def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n: v for n, v in state.items() if not n.endswith(_COUNTER)}

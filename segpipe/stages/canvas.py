@@ -49,7 +49,9 @@ def choose_canvas(levels: Sequence[Level], slide_mpp: float, mpp: float) -> Canv
         )
         raise MppImplausible(message)
     limit = mpp * (1 + TOLERANCE)
-    fine = [i for i, level in enumerate(levels) if slide_mpp * level.downsample <= limit]
+    fine = [
+        i for i, level in enumerate(levels) if slide_mpp * level.downsample <= limit
+    ]
     chosen = max(fine, key=lambda i: levels[i].downsample, default=0)
     level = levels[chosen]
     scale = _scale(mpp / (slide_mpp * level.downsample))

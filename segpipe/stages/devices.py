@@ -25,8 +25,8 @@ def resolve_device(asked: str) -> str:
         return "cuda" if available else "cpu"
     if asked.startswith("cuda") and not available:
         message = (
-            f"--device {asked} was asked for, but torch {torch.__version__} sees no GPU. "
-            "Use --device auto or cpu, or install a CUDA build of torch."
+            f"--device {asked} was asked for, but torch {torch.__version__} sees no "
+            "GPU. Use --device auto or cpu, or install a CUDA build of torch."
         )
         raise SettingsError(message)
     return asked

@@ -1,7 +1,7 @@
 """Stage 5: label map, pixels and maps become a row per nucleus, then one table.
 
-A tile measures the nuclei it owns (whose anchor lies in its core), over a box that holds
-them whole. The driver appends the tiles' rows in order of id and puts the table in place.
+A tile measures the nuclei it owns (whose anchor lies in its core), over a box that
+holds them whole. The driver merges the tiles' rows and puts the table in place.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 
 from segpipe.arrays import Maps
 from segpipe.geometry import Box
@@ -98,8 +99,8 @@ def _rows(plan: Plan) -> Iterator[Columns]:
             yield in_order(parts)
 
 
-def _part(plan: Plan, tile: int):
-    return Layout(plan.out).parts(plan.slide.id) / f"{tile:08d}.part"
+def _part(plan: Plan, tile: int) -> Path:
+    return Layout(plan.out).parts(plan.slide.id) / f"{tile:08d}.arrow"
 
 
 def _metadata(plan: Plan) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The nuclei of a slide before they are measured: whose they are and what they are called.
+"""The nuclei of a slide before they are measured: whose they are, and their names.
 
 Three memory-mapped arrays, so a worker reads only the rows of its tile.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,12 @@ class NucleiIndex:
     def names_of(self, block: int) -> NDArray[np.uint32]:
         """Return the nucleus id of each local id of a tile; entry 0 is background."""
         names = self.ranking.lookup[self.starts[block] : self.starts[block + 1]]
-        return np.concatenate([np.zeros(1, np.uint32), names])
+        renamed = np.zeros(len(names) + 1, np.uint32)
+        renamed[1:] = names
+        return renamed
 
     def owned_by(self, plan: Plan, tile: int) -> NDArray[np.uint32]:
-        """Return the ids of the nuclei whose anchor lies in a tile's core, ascending."""
+        """Return the ids of the nuclei anchored in a tile's core, ascending."""
         core, width = plan.tiles.core(tile), plan.canvas.shape[1]
         anchors = self.ranking.nuclei[:, ANCHOR]
         first, last = np.searchsorted(anchors, [core.y0 * width, core.y1 * width])
@@ -79,7 +81,7 @@ def _mapped(plan: Plan, name: str) -> NDArray[Any]:
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, _ = np.lib.format.read_array_header_1_0(file)
-    mode = "r" if np.prod(shape) else None
+    mode: Literal["r"] | None = "r" if np.prod(shape) else None
     return cast("NDArray[Any]", np.load(path, mmap_mode=mode, allow_pickle=False))
 
 

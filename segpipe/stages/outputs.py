@@ -65,7 +65,9 @@ def _refuse_foreign(out: Path) -> None:
         raise OutputNotOurs(message)
 
 
-def quarantine(layout: Layout, slide: SlideRef, error: BaseException, stage: str) -> str:
+def quarantine(
+    layout: Layout, slide: SlideRef, error: BaseException, stage: str
+) -> str:
     """Write down why a slide can't be done, and return the reason in one sentence."""
     reason = " ".join(str(error).split()) or type(error).__name__
     record = {

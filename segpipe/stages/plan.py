@@ -125,7 +125,7 @@ class Plan(Frozen):
     tissue_windows: tuple[int, ...]
     """Windows with tissue: the network runs on these."""
     image_windows: tuple[int, ...]
-    """Windows whose pixels the network sees: those with tissue and those around them."""
+    """Windows whose pixels the network sees: those with tissue and those around."""
     tiles: TileGrid
     """Grid of tiles; also the chunks of the label map."""
     tissue_tiles: tuple[int, ...]

@@ -139,8 +139,8 @@ def slide_mpp(slide: Slide, given: float | None) -> float:
     if not low <= mpp <= high:
         source = "--mpp" if given is not None else "the file"
         message = (
-            f"{slide.path}: {source} says {mpp:g} micrometres per pixel, but slides have "
-            f"{low:g} to {high:g}. Pass the true value with --mpp."
+            f"{slide.path}: {source} says {mpp:g} micrometres per pixel, but slides "
+            f"have {low:g} to {high:g}. Pass the true value with --mpp."
         )
         raise MppImplausible(message)
     return mpp

@@ -6,7 +6,11 @@ maps don't depend on tiles, batches or workers (ADR 0002).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 
 from segpipe.geometry import Box
 from segpipe.networks import cached_network, predict_windows
@@ -38,13 +42,25 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
     loaded = cached_network(str(ref.weights), ref.sha256, plan.device)
     boxes = [_input_box(plan, index) for index in units]
     planes = np.stack([store.read_filled(IMAGE, box, 255) for box in boxes])
-    predicted = predict_windows(loaded, planes)
+    with one_thread():
+        predicted = predict_windows(loaded, planes)
     for at, index in enumerate(units):
         core = plan.windows.core(index)
         for head, pixels in predicted.items():
             kept = pixels[at, ..., : core.height, : core.width]
             store.write(map_path(head), core, kept)
     return sum(plan.windows.core(index).area for index in units)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread, as in a worker, so that sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _input_box(plan: Plan, index: int) -> Box:

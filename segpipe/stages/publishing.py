@@ -6,8 +6,8 @@ import shutil
 
 from segpipe.stages.describing import describe
 from segpipe.stages.outputs import release
-from segpipe.stages.plan import Plan
 from segpipe.stages.picturing import write_report
+from segpipe.stages.plan import Plan
 from segpipe.stages.stored import IMAGE, MAPS, store_of
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
@@ -30,7 +30,7 @@ def publish(plan: Plan) -> SlideRow:
 
 
 def already_done(plan: Plan) -> SlideRow | None:
-    """Return the row of an earlier run that came to this plan's result, if there is one.
+    """Return the row of an earlier run that came to this plan's result, if any.
 
     What that run was to keep must be there too.
     """

@@ -1,4 +1,4 @@
-"""A slide from its file to its table, in one process: the path without Prefect and Dask."""
+"""A slide from its file to its table, in one process, without Prefect and Dask."""
 
 from __future__ import annotations
 

@@ -76,11 +76,12 @@ def _all_pairs(
             if other in tiles:
                 edge = getattr(tiles[other], side)
                 pairs = seam_pairs(beyond, edge, seam=f"tiles {index} and {other}")
-                yield pairs - 1 + [start_of[index], start_of[other]]
+                starts = np.array([start_of[index], start_of[other]], np.int64)
+                yield pairs - 1 + starts
 
 
 def work(plan: Plan, units: tuple[int, ...]) -> int:
-    """Rename the instances of some tiles to nuclei; return how many nuclei they show."""
+    """Rename the instances of some tiles to nuclei; return how many they show."""
     index = read_index(plan)
     scratch, store = scratch_of(plan), store_of(plan)
     n_shown = 0

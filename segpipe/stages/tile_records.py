@@ -62,7 +62,9 @@ def read_records(plan: Plan, index: int) -> TileRecords:
     path = _path(plan, index)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return TileRecords(**{field.name: stored[field.name] for field in fields(TileRecords)})
+            return TileRecords(
+                **{field.name: stored[field.name] for field in fields(TileRecords)}
+            )
     except (OSError, ValueError, KeyError, EOFError) as error:
         message = (
             f"Records of tile {index} at {path} can't be read: {error}. Remove the "

@@ -71,7 +71,9 @@ def find_tissue(slide: Slide, slide_mpp: float, given: Path | None) -> Tissue:
     return Tissue(mask=mask, mpp=overview.mpp)
 
 
-def select_windows(tissue: Tissue, canvas: Canvas, windows: TileGrid) -> tuple[int, ...]:
+def select_windows(
+    tissue: Tissue, canvas: Canvas, windows: TileGrid
+) -> tuple[int, ...]:
     """Return the windows whose core holds grown tissue."""
     steps = ceil(GROW_UM / tissue.mpp)
     grown = ndimage.binary_dilation(tissue.mask, iterations=steps)
@@ -119,8 +121,8 @@ def _given_mask(path: Path, shape: tuple[int, int]) -> Mask:
     if abs(aspect / wanted - 1) > 0.03:
         message = (
             f"Tissue mask {path} is {given.shape[0]} x {given.shape[1]} px, of another "
-            f"aspect ({aspect:.3f}) than the slide ({wanted:.3f}). Give one that covers "
-            "the whole slide, at any resolution."
+            f"aspect ({aspect:.3f}) than the slide ({wanted:.3f}). Give one that "
+            "covers the whole slide, at any resolution."
         )
         raise SettingsError(message)
     rows = (np.arange(shape[0]) * given.shape[0]) // shape[0]

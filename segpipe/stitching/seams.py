@@ -98,10 +98,11 @@ def seam_pairs(
     """
     both = beyond > 0
     if np.any(edge[both] == 0):
+        n_unlike = np.count_nonzero(edge[both] == 0)
         message = (
-            f"The tiles on both sides of {seam} disagree on {int((edge[both] == 0).sum())} "
-            f"of {int(both.sum())} pixels. Their maps have changed between the two; "
-            "remove the slide's ledger folder and run again."
+            f"The tiles on both sides of {seam} disagree on {n_unlike} of "
+            f"{np.count_nonzero(both)} pixels. Their maps have changed between the "
+            "two; remove the slide's ledger folder and run again."
         )
         raise StageFailed(message)
     pairs = np.stack([beyond[both], edge[both]], axis=1).astype(np.int64)

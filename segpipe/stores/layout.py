@@ -1,4 +1,4 @@
-"""Where everything of a run lies: the result folder is a contract (see docs/outputs)."""
+"""Where everything of a run lies: the result folder is a contract (docs/outputs)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Layout:
         return self.ledger(slide_id) / "parts"
 
     def instances(self, slide_id: str) -> Path:
-        """Records of each tile's instances, before they become nuclei."""
+        """Instances of each tile, before they become nuclei."""
         return self.ledger(slide_id) / "instances"
 
     def store(self, slide_id: str) -> Path:

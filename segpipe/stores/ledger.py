@@ -1,4 +1,4 @@
-"""The truth about what is finished: a receipt for each batch, a manifest for each stage.
+"""The truth about what is finished: a receipt a batch, a manifest a stage.
 
 A receipt is written after the units it is for. A stage's key says what its results
 depend on, so a receipt under another key is worth nothing and is thrown away.
@@ -121,8 +121,8 @@ class Ledger:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
                     message = (
-                        f"Slide {self.slide_id} in {self.layout.out} is being worked on "
-                        "by another run. Wait for it, or use another --out."
+                        f"Slide {self.slide_id} in {self.layout.out} is being worked "
+                        "on by another run. Wait for it, or use another --out."
                     )
                     raise OutputNotOurs(message) from error
             yield

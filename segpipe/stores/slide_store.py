@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -81,12 +81,13 @@ class SlideStore:
                 "Remove the slide's ledger folder and run again to make it anew."
             )
             raise StoreDamaged(message) from error
-        return cast("Pixels", np.asarray(pixels))
+        return np.asarray(pixels)
 
     def read_filled(self, path: str, box: Box, fill: Fill) -> Pixels:
         """Read a box that may reach outside the array, where it is ``fill``."""
         array = self._open(path)
-        inside = box.intersection(Box.of_shape(array.shape[-2:]))
+        height, width = array.shape[-2:]
+        inside = box.intersection(Box(0, 0, height, width))
         if inside == box:
             return self.read(path, box)
         pixels = np.full((*array.shape[:-2], *box.shape), fill, array.dtype)

@@ -26,7 +26,9 @@ class Frame:
     """Height and width of the canvas."""
     window_px: int
     """Period of the lattice of inference windows, in canvas pixels."""
-    types: tuple[str, ...] = ()
+    slide_id: str = ""
+    """The slide."""
+    type_names: tuple[str, ...] = ()
     """Names of the nucleus types, without background; empty if untyped."""
 
 

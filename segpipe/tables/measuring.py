@@ -22,6 +22,8 @@ from segpipe.tables.schema import Columns, Packed
 from segpipe.tables.stains import OD_UNIT
 from segpipe.tables.sums import Sums, gather
 
+__all__ = ["Frame", "measure"]
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -53,7 +55,7 @@ def measure(
     Returns
     -------
     Columns
-        All columns of the schema but ``slide_id``, N long, in its order.
+        All columns of the schema, N long, in its order.
 
     Raises
     ------
@@ -64,6 +66,11 @@ def measure(
     """
     sums = gather(labels, ids, planes, maps, frame)
     return {column.__name__: column(sums) for column in _COLUMNS}
+
+
+def slide_id(n: Sums) -> NDArray[np.str_]:
+    """As in the frame."""
+    return np.full(n.crops.ids.size, n.frame.slide_id)
 
 
 def nucleus_id(n: Sums) -> NDArray[np.uint32]:
@@ -203,7 +210,7 @@ def type_id(n: Sums) -> NDArray[np.uint8]:
 
 def type_name(n: Sums) -> NDArray[np.str_]:
     """Name of that type."""
-    return np.array(["", *n.frame.types])[type_id(n)]
+    return np.array(["", *n.frame.type_names])[type_id(n)]
 
 
 def type_prob(n: Sums) -> Floats:
@@ -254,6 +261,7 @@ def geometry(n: Sums) -> Packed:
 
 
 _COLUMNS: tuple[Callable[[Sums], NDArray[Any] | Packed], ...] = (
+    slide_id,
     nucleus_id,
     y_um,
     x_um,

@@ -83,9 +83,10 @@ def _refuse_shapes(arrays: Mapping[str, NDArray[Any]], frame: Frame) -> None:
                 f"{frame.box.height} x {frame.box.width} px. Read all of one box."
             )
             raise ShapeMismatch(message)
-    if len(arrays["type"]) != len(frame.types):
+    n_channels, names = len(arrays["type"]), frame.type_names
+    if n_channels != len(names):
         message = (
-            f"The type map has {len(arrays['type'])} channels for {len(frame.types)} "
-            f"type names {frame.types}. The weights' card names one type a channel."
+            f"The type map has {n_channels} channels for {len(names)} type names "
+            f"{names}. The weights' card names one type a channel."
         )
         raise ShapeMismatch(message)

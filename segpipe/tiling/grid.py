@@ -29,8 +29,8 @@ class TileGrid:
     def __post_init__(self) -> None:
         if self.tile_px < 1 or min(self.shape) < 1:
             message = (
-                f"A grid needs positive sizes; asked for tiles of {self.tile_px} px over "
-                f"{self.shape[0]} x {self.shape[1]} px."
+                f"A grid needs positive sizes; asked for tiles of {self.tile_px} px "
+                f"over {self.shape[0]} x {self.shape[1]} px."
             )
             raise SettingsError(message)
 

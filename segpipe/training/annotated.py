@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 from skimage.measure import label as connected_components
 
 from segpipe.arrays import RGB, LabelMap, Mask
@@ -34,15 +35,8 @@ class Annotated:
     """Where instances can be trusted."""
 
 
-def read_annotated(sample: Sample, *, classes: tuple[int, ...] = ()) -> Annotated:
+def read_annotated(sample: Sample) -> Annotated:
     """Read an image, its label map and its types.
-
-    Parameters
-    ----------
-    sample
-        Row of the manifest.
-    classes
-        For each type of the file (1, 2, ...) the type to use; empty: untyped.
 
     Raises
     ------
@@ -51,7 +45,7 @@ def read_annotated(sample: Sample, *, classes: tuple[int, ...] = ()) -> Annotate
     """
     image = _read(sample.image, cv2.IMREAD_COLOR_RGB)
     labels = _read_labels(sample, image.shape[:2])
-    types = _read_types(sample, image.shape[:2], classes)
+    types = _read_types(sample, image.shape[:2])
     return Annotated(
         sample=sample,
         image=image,
@@ -80,13 +74,19 @@ def _read_labels(sample: Sample, shape: tuple[int, ...]) -> LabelMap:
     return labels.astype(np.int32)
 
 
-def _read_types(
-    sample: Sample, shape: tuple[int, ...], classes: tuple[int, ...]
-) -> NDArray[np.uint8] | None:
-    if sample.types is None or not classes:
+def _read_types(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    if sample.types is None or sample.classes == ():
         return None
-    types = _read(sample.types, cv2.IMREAD_UNCHANGED)
+    types = _read(sample.types, cv2.IMREAD_UNCHANGED).astype(np.uint8)
     _check_plane(sample.types, types, shape)
+    if sample.classes is None:
+        return types
+    return _reclassed(types, sample, sample.classes)
+
+
+def _reclassed(
+    types: NDArray[np.uint8], sample: Sample, classes: tuple[int, ...]
+) -> NDArray[np.uint8]:
     known = types[types != UNTYPED]
     if known.size and known.max() > len(classes):
         message = (
@@ -96,7 +96,8 @@ def _read_types(
         raise DatasetError(message)
     table = np.full(256, UNTYPED, np.uint8)
     table[: len(classes) + 1] = (0, *classes)
-    return table[types]
+    renamed: NDArray[np.uint8] = table[types]
+    return renamed
 
 
 def _check_plane(path: Path, plane: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -111,7 +112,8 @@ def _check_plane(path: Path, plane: NDArray[Any], shape: tuple[int, ...]) -> Non
 def single_nuclei(labels: LabelMap) -> Mask:
     """Return where an approximate label map shows single nuclei for sure.
 
-    A connected piece of foreground is one nucleus if it has one id and is nearly convex.
+    A connected piece of foreground is one nucleus if it has one id and is all but
+    convex.
 
     Returns
     -------
@@ -120,20 +122,12 @@ def single_nuclei(labels: LabelMap) -> Mask:
     """
     pieces = connected_components(labels > 0, connectivity=2)
     trusted = np.ones(pieces.max() + 1, np.bool_)
-    for piece in range(1, len(trusted)):
-        trusted[piece] = False
-    boxes = _boxes(pieces)
-    for piece, (rows, columns) in boxes.items():
-        mask = pieces[rows, columns] == piece
-        one = len(np.unique(labels[rows, columns][mask])) == 1
-        trusted[piece] = one and solidity(mask) >= SOLID
-    return trusted[pieces]
-
-
-def _boxes(pieces: NDArray[np.int64]) -> dict[int, tuple[slice, slice]]:
-    from scipy.ndimage import find_objects
-
-    return {i: box for i, box in enumerate(find_objects(pieces), 1) if box is not None}
+    for piece, box in enumerate(find_objects(pieces), 1):
+        mask = pieces[box] == piece
+        ids = labels[box][mask]
+        trusted[piece] = bool((ids == ids[0]).all()) and solidity(mask) >= SOLID
+    shown: Mask = trusted[pieces]
+    return shown
 
 
 def solidity(mask: Mask) -> float:
@@ -144,23 +138,37 @@ def solidity(mask: Mask) -> float:
     return float(np.count_nonzero(mask) / np.count_nonzero(hull))
 
 
-def resample(annotated: Annotated, scale: float) -> Annotated:
-    """Return the image and its annotation with ``scale`` times as many rows and columns.
+def at_mpp(annotated: Annotated, mpp: float) -> Annotated:
+    """Return image and annotation resampled to ``mpp``.
 
     Images shrink by area averages; labels and types take the nearest pixel.
+
+    Raises
+    ------
+    DatasetError
+        If the image's own mpp isn't known.
     """
+    own = annotated.sample.mpp
+    if own is None:
+        message = f"{annotated.sample.set} {annotated.sample.id} has no mpp."
+        raise DatasetError(message)
     height, width = annotated.labels.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = (max(1, round(width * own / mpp)), max(1, round(height * own / mpp)))
     if size == (width, height):
         return annotated
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return _resized(annotated, size, cv2.INTER_AREA if own < mpp else cv2.INTER_LINEAR)
+
+
+def _resized(annotated: Annotated, size: tuple[int, int], smooth: int) -> Annotated:
 
     def nearest(plane: NDArray[Any]) -> NDArray[Any]:
-        return cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(
+            cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        )
 
     return Annotated(
         sample=annotated.sample,
-        image=cv2.resize(annotated.image, size, interpolation=smooth),
+        image=np.asarray(cv2.resize(annotated.image, size, interpolation=smooth)),
         labels=nearest(annotated.labels.astype(np.uint16)).astype(np.int32),
         types=None if annotated.types is None else nearest(annotated.types),
         reliable=nearest(annotated.reliable.astype(np.uint8)).astype(np.bool_),

@@ -103,7 +103,7 @@ def stain_jitter(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
     gain = 1 + rng.uniform(-aug.brightness, aug.brightness)
     lift = 255 * rng.uniform(-aug.brightness, aug.brightness) / 2
     level = (cv2.exp(-density) * 255 - 128) * gain + 128 + lift
-    return np.clip(level, 0, 255).astype(np.uint8)
+    return _grey_levels(level)
 
 
 def degrade(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
@@ -115,13 +115,19 @@ def degrade(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
     """
     blurs, noises, compresses = rng.random(3) < aug.chance
     if blurs and aug.blur_px > 0:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.2, aug.blur_px))
+        sigma_px = rng.uniform(0.2, aug.blur_px)
+        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_px), np.uint8)
     if noises and aug.noise > 0:
         noise = rng.standard_normal(rgb.shape, np.float32)
         level = rgb + noise * rng.uniform(1, aug.noise)
-        rgb = np.clip(level, 0, 255).astype(np.uint8)
+        rgb = _grey_levels(level)
     if compresses and aug.jpeg_quality < 100:
         quality = int(rng.integers(aug.jpeg_quality, 96))
         coded = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        rgb = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    return np.asarray(rgb, np.uint8)
+        rgb = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    return rgb
+
+
+def _grey_levels(level: NDArray[np.float32]) -> RGB:
+    clipped: RGB = np.clip(level, 0, 255).astype(np.uint8)
+    return clipped

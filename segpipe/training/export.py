@@ -12,9 +12,6 @@ from segpipe.networks._weights import fill, write_weights
 from segpipe.training.checkpoints import load_checkpoint
 from segpipe.training.recipe import Recipe
 
-_AVERAGED = "module."
-"""Prefix of the averaged weights in a checkpoint."""
-
 
 def export_weights(checkpoint: Path, out: Path) -> Path:
     """Write a checkpoint's averaged weights and their card.
@@ -45,10 +42,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
         raise WeightsError(message) from error
     chosen = network(recipe.network)
     module = chosen.build(len(recipe.types))
-    kept = set(module.state_dict())
-    own = {n.removeprefix(_AVERAGED): v for n, v in average.items()}
-    named = {n: v for n, v in own.items() if n in kept and "num_batches" not in n}
-    fill(module, named, str(checkpoint))
+    fill(module, average, str(checkpoint))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{recipe.name}.safetensors"
     card = Card(

@@ -1,4 +1,4 @@
-"""The training loop: one step after another until the recipe's last, resumable anywhere.
+"""The training loop: step after step until the recipe's last, resumable anywhere.
 
 ::
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segpipe.errors import TrainingStopped, WeightsError
+from segpipe.networks import Network
 from segpipe.networks import network as find_network
-from segpipe.networks._network import Network
+from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
-from segpipe.training.manifest import read_manifest
 from segpipe.training.patches import Batch, Progress, Source, draw_batch, load_sources
 from segpipe.training.pretrained import load_encoder
 from segpipe.training.recipe import Recipe
+from segpipe.training.selecting import select_samples
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -40,7 +41,7 @@ class Run:
     """The moving parts of a training run; what a checkpoint holds."""
 
     module: nn.Module
-    average: AveragedModel
+    average: nn.Module
     optimizer: AdamW
 
     def state(self, step: int, recipe: Recipe) -> dict[str, Any]:
@@ -108,8 +109,7 @@ def train(
         If the loss is no number any more.
     """
     chosen = find_network(recipe.network)
-    held_out = {one.name: one.held_out for one in recipe.sets}
-    samples = read_manifest(recipe.manifest, held_out=held_out)
+    samples = select_samples(recipe.manifest, "train", recipe)
     out.mkdir(parents=True, exist_ok=True)
     run = start(recipe, chosen, torch.device(device))
     checkpoint = out / CHECKPOINT
@@ -130,11 +130,10 @@ def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
     module = chosen.build(len(recipe.types))
     if recipe.encoder_weights is not None:
         load_encoder(module, recipe.encoder_weights)
-    module.to(device, memory_format=torch.channels_last)
-    average = AveragedModel(
-        module, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Run(
+        module=module, average=deepcopy(module), optimizer=_optimizer(module, recipe)
     )
-    return Run(module=module, average=average, optimizer=_optimizer(module, recipe))
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> AdamW:
@@ -148,7 +147,7 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> AdamW:
 
 
 def _rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate of a step: linear warm-up, then half a cosine to zero."""
+    """Return the rate of a step: linear warm-up, then half a cosine to zero."""
     if step <= recipe.warmup_steps:
         return recipe.rate * step / recipe.warmup_steps
     span = max(1, recipe.steps - recipe.warmup_steps)
@@ -174,10 +173,11 @@ def _steps(
             for group in run.optimizer.param_groups:
                 group["lr"] = _rate(recipe, step)
             terms = _step(run, recipe, chosen, batch)
+            update_average(run.average, run.module, step, recipe.ema)
             yield step, _checked(terms, step)
 
 
-def _ahead(draw: Draw, steps: range) -> Iterator[tuple[int, Batch]]:
+def _ahead(draw: Draw, steps: range) -> Generator[tuple[int, Batch]]:
     """Yield each step's batch, drawing the next one meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         waiting: Future[Batch] | None = None
@@ -198,10 +198,9 @@ def _step(
         outputs = run.module(planes)
     terms = chosen.loss(outputs, targets)
     run.optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
     run.optimizer.step()
-    run.average.update_parameters(run.module)
     return {name: term.detach() for name, term in terms.items()}
 
 

@@ -31,6 +31,9 @@ class Sample:
     organ: str = ""
     exact: bool = True
     """Whether instances were drawn; else only the foreground can be trusted."""
+    classes: tuple[int, ...] | None = None
+    """For each type of the file (1, 2, ...) the type to use; empty: don't read the
+    types; None: use them as they are."""
 
 
 def read_manifest(

@@ -21,10 +21,10 @@ from segpipe.arrays import Planes, to_planes
 from segpipe.errors import DatasetError
 from segpipe.networks._network import Network
 from segpipe.targets import uncut
-from segpipe.training.annotated import Annotated, read_annotated, resample
+from segpipe.training.annotated import Annotated, at_mpp, read_annotated
 from segpipe.training.augment import degrade, sampling_field, stain_jitter
 from segpipe.training.manifest import Sample
-from segpipe.training.recipe import Recipe, SetRecipe
+from segpipe.training.recipe import Recipe
 
 Patch = tuple[Planes, Mapping[str, NDArray[Any]]]
 Batch = tuple[Tensor, Mapping[str, Tensor]]
@@ -53,12 +53,12 @@ def load_sources(
     Raises
     ------
     DatasetError
-        If a set has no training image, an image has no mpp, or a class is not known.
+        If a set has no image, or an image won't do.
     """
     total = sum(one.weight for one in recipe.sets)
     return tuple(
         Source(
-            images=tuple(_load_set(one, recipe, samples, mpp, progress)),
+            images=tuple(_load_set(one.name, samples, mpp, progress)),
             share=one.weight / total,
         )
         for one in recipe.sets
@@ -66,45 +66,16 @@ def load_sources(
 
 
 def _load_set(
-    one: SetRecipe,
-    recipe: Recipe,
-    samples: Sequence[Sample],
-    mpp: float,
-    progress: Progress | None,
+    name: str, samples: Sequence[Sample], mpp: float, progress: Progress | None
 ) -> Iterable[Annotated]:
-    if one.classes and max(one.classes) > len(recipe.types):
-        message = (
-            f"The set {one.name} maps to type {max(one.classes)}, but the recipe "
-            f"names only {len(recipe.types)} types."
-        )
-        raise DatasetError(message)
-    chosen = [s for s in samples if s.set == one.name and s.split == "train"]
+    chosen = [s for s in samples if s.set == name]
     if not chosen:
-        message = f"The manifest has no training image of the set {one.name}."
+        message = f"The manifest has no training image of the set {name}."
         raise DatasetError(message)
     for index, sample in enumerate(chosen):
-        annotated = read_annotated(sample, classes=one.classes)
-        yield resample(annotated, image_mpp(sample, one.mpp) / mpp)
+        yield at_mpp(read_annotated(sample), mpp)
         if progress is not None:
-            progress(f"reading {one.name}", index + 1, len(chosen))
-
-
-def image_mpp(sample: Sample, fallback: float | None) -> float:
-    """Return the image's mpp, else the fallback.
-
-    Raises
-    ------
-    DatasetError
-        If there is neither.
-    """
-    mpp = sample.mpp or fallback
-    if mpp is None:
-        message = (
-            f"{sample.set} {sample.id} has no mpp in the manifest; "
-            f"give the set an mpp in the recipe."
-        )
-        raise DatasetError(message)
-    return mpp
+            progress(f"reading {name}", index + 1, len(chosen))
 
 
 def draw_batch(
@@ -137,7 +108,9 @@ def draw_patch(
     x, y = sampling_field(size_px, centre, recipe.augmentation, rng)
 
     def nearest(plane: NDArray[Any]) -> NDArray[Any]:
-        return cv2.remap(plane, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+        return np.asarray(
+            cv2.remap(plane, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+        )
 
     rgb = cv2.remap(image.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     rgb = degrade(stain_jitter(rgb, recipe.augmentation, rng), recipe.augmentation, rng)
@@ -156,7 +129,7 @@ def draw_patch(
 def _centre(
     shape: tuple[int, ...], size_px: int, rng: Generator
 ) -> tuple[float, float]:
-    """Return a point whose patch lies inside, or the middle where the image is small."""
+    """Return a point whose patch lies inside, or the middle of a small image."""
     y, x = (
         rng.uniform(min(size_px, side) / 2, side - min(size_px, side) / 2) - 0.5
         for side in shape

@@ -10,9 +10,7 @@ from segpipe.errors import ShapeMismatch
 from segpipe.geometry import Box
 
 _spans = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(sorted)
-boxes = st.builds(
-    lambda ys, xs: Box(ys[0], xs[0], ys[1], xs[1]), _spans, _spans
-)
+boxes = st.builds(lambda ys, xs: Box(ys[0], xs[0], ys[1], xs[1]), _spans, _spans)
 
 
 def pixels(box):

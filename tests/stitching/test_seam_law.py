@@ -82,7 +82,7 @@ def whole(prob, hv, decoding):
     blur=1.0,
     decoding=HVDecoding(),
 )
-def test_stitching_tiles_is_decoding_the_whole_bit_for_bit(
+def test_stitching_tiles_is_decoding_the_whole_bit_for_bit(  # noqa: PLR0917
     seed, shape, tile_px, density, noise, blur, decoding
 ):
     rng = np.random.default_rng(seed)
@@ -97,9 +97,7 @@ def test_foreground_that_percolates_is_stitched_exactly(rng):
     prob = np.full((300, 280), 255, np.uint8)
     hv = rng.integers(-127, 128, (2, 300, 280)).astype(np.int8)
     decoding = HVDecoding()
-    found, _ = stitched(
-        prob, hv, decoding, tile_px=64, halo_px=decoding.support_px + 1
-    )
+    found, _ = stitched(prob, hv, decoding, tile_px=64, halo_px=decoding.support_px + 1)
     assert np.array_equal(found, whole(prob, hv, decoding))
 
 
@@ -132,9 +130,7 @@ def test_limits_judge_whole_nuclei_not_their_parts(rng):
     decoding = HVDecoding()
     halo_px = decoding.support_px + 1
     limits = NucleusLimits(min_area_px=60, max_extent_px=18)
-    fine, one = stitched(
-        prob, hv, decoding, tile_px=16, halo_px=halo_px, limits=limits
-    )
+    fine, one = stitched(prob, hv, decoding, tile_px=16, halo_px=halo_px, limits=limits)
     coarse, other = stitched(
         prob, hv, decoding, tile_px=160, halo_px=halo_px, limits=limits
     )

@@ -1,4 +1,4 @@
-"""A grid partitions its array, and a halo changes what is read, never what is written."""
+"""A grid partitions its array; a halo changes what is read, never what is written."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,7 @@ from segpipe.geometry import Box
 from segpipe.tiling.grid import TileGrid
 
 sides = st.integers(1, 400)
-grids = st.builds(
-    TileGrid, shape=st.tuples(sides, sides), tile_px=st.integers(16, 500)
-)
+grids = st.builds(TileGrid, shape=st.tuples(sides, sides), tile_px=st.integers(16, 500))
 
 
 @given(grids)

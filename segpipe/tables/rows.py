@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from segpipe.errors import ShapeMismatch
 from segpipe.tables.schema import COLUMNS, DICTIONARY_COLUMNS, Column, Columns, Packed
 
-Rows = pa.Table
-"""Rows of nuclei: the columns of the schema but ``slide_id``, strings not yet coded."""
+Rows: TypeAlias = pa.Table
+"""Rows of nuclei with the columns of the schema, strings not yet as codes."""
 
 _TYPES = {
     "uint8": pa.uint8(),
@@ -28,19 +30,16 @@ _CODES = pa.dictionary(pa.int32(), pa.string())
 
 
 def rows_schema() -> pa.Schema:
-    """Return the schema of ``Rows``."""
-    columns = [column for column in COLUMNS if column.name != "slide_id"]
-    return pa.schema([_field(column, _TYPES[column.dtype]) for column in columns])
+    """Return the schema of rows in memory and of parts."""
+    return pa.schema([_field(column, _TYPES[column.dtype]) for column in COLUMNS])
 
 
 def file_schema() -> pa.Schema:
-    """Return the schema of a nuclei file: all columns, few-valued ones as codes."""
+    """Return the schema of a nuclei file: as in memory, but strings as codes."""
+    types = dict.fromkeys(DICTIONARY_COLUMNS, _CODES)
     return pa.schema(
         [
-            _field(
-                column,
-                _CODES if column.name in DICTIONARY_COLUMNS else _TYPES[column.dtype],
-            )
+            _field(column, types.get(column.name, _TYPES[column.dtype]))
             for column in COLUMNS
         ]
     )
@@ -55,11 +54,12 @@ def to_rows(columns: Columns) -> Rows:
         If a column is missing, unknown, or longer than another.
     """
     schema = rows_schema()
-    if set(columns) != set(schema.names):
+    missing = sorted(set(schema.names) - set(columns))
+    unknown = sorted(set(columns) - set(schema.names))
+    if missing or unknown:
         message = (
-            f"The table needs the columns {sorted(schema.names)}; "
-            f"missing {sorted(set(schema.names) - set(columns))}, "
-            f"unknown {sorted(set(columns) - set(schema.names))}."
+            f"A row has the {len(schema.names)} columns of the schema; of these "
+            f"columns {missing} are missing and {unknown} unknown."
         )
         raise ShapeMismatch(message)
     lengths = {name: len(column) for name, column in columns.items()}
@@ -68,6 +68,12 @@ def to_rows(columns: Columns) -> Rows:
         raise ShapeMismatch(message)
     arrays = [_to_array(columns[field.name], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def in_order(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several parts, ascending in ``nucleus_id``."""
+    rows = pa.concat_tables([rows_schema().empty_table(), *parts])
+    return rows.take(pc.sort_indices(rows, [("nucleus_id", "ascending")]))
 
 
 def _field(column: Column, type_: pa.DataType) -> pa.Field:

@@ -1,0 +1,60 @@
+"""The row of a finished slide: what was done, to what, with what, in what time."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from segpipe.stages.nuclei_index import read_index
+from segpipe.stages.path import STAGES
+from segpipe.stages.plan import Plan
+from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
+from segpipe.tables import seams
+from segpipe.tables.reading import read_nuclei
+from segpipe.tables.slides import SlideRow
+
+COMPUTED_WITH = ("segpipe", "torch", "numpy", "numba", "opencv-python-headless", "zarr")
+"""Packages whose version stands in the row."""
+
+
+def describe(plan: Plan) -> SlideRow:
+    """Return the row of a slide whose table stands."""
+    ledger = Ledger(Layout(plan.out), plan.slide.id)
+    ranking = read_index(plan).ranking
+    return SlideRow(
+        slide_id=plan.slide.id,
+        path=str(plan.slide.path),
+        status="done",
+        n_nuclei=len(ranking.nuclei),
+        tissue_mm2=plan.tissue_mm2,
+        mpp=plan.slide_mpp,
+        canvas_mpp=plan.canvas.mpp,
+        slide_shape=plan.slide_shape,
+        n_levels=plan.n_levels,
+        reader=plan.reader,
+        network=plan.network.name,
+        weights_sha256=plan.network.sha256,
+        n_tiles=len(plan.tissue_tiles),
+        n_windows=len(plan.tissue_windows),
+        seconds={
+            stage.name: ledger.seconds(stage.name, plan.keys[stage.name])
+            for stage in STAGES
+        },
+        seam=_seam_check(plan),
+        settings=plan.settings.model_dump(mode="json"),
+        versions={name: version(name) for name in COMPUTED_WITH},
+        fingerprint=plan.fingerprint,
+        result_key=plan.result_key,
+    )
+
+
+def _seam_check(plan: Plan) -> seams.SeamCheck | None:
+    """Compare nuclei at the seams of windows with the others, from the table."""
+    columns = list(seams.COLUMNS)
+    return seams.check_seams(
+        read_nuclei(plan.out, plan.slide.id, columns=columns),
+        window_px=plan.windows.tile_px,
+        canvas_shape=plan.canvas.shape,
+        mpp=plan.canvas.mpp,
+        downsample=plan.canvas.downsample,
+    )

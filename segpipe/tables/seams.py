@@ -1,0 +1,109 @@
+"""Whether nuclei at the seams of inference windows differ from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.tables.frame import Frame
+
+NEAR_PX = 20
+"""Canvas pixels from a seam within which a centroid counts as near."""
+COLUMNS = (
+    "seam_distance_um",
+    "area_um2",
+    "ymin_l0_px",
+    "xmin_l0_px",
+    "ymax_l0_px",
+    "xmax_l0_px",
+)
+"""Columns of the table that the check reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeamCheck:
+    """Nuclei near seams against the rest; on a sound run the ratios are about 1."""
+
+    n_near: int
+    """Nuclei near a seam."""
+    n_interior: int
+    """The others."""
+    density_ratio: float
+    """Share of nuclei near seams over the share of the canvas near them."""
+    area_ratio: float
+    """Mean area of nuclei near seams over that of the others."""
+    n_ending_on_seams: int
+    """Nuclei whose extent ends exactly on a seam, as it would if a seam cut them."""
+    n_ending_between: int
+    """The same half a window before the seams, where nothing can cut: by chance."""
+
+
+def check_seams(nuclei: Any, frame: Frame) -> SeamCheck | None:  # noqa: ANN401
+    """Compare nuclei near the seams of a slide with the others.
+
+    Parameters
+    ----------
+    nuclei
+        DataFrame or mapping with the columns ``COLUMNS`` of a slide's table.
+    frame
+        The slide's frame; its box plays no part.
+
+    Returns
+    -------
+    SeamCheck or None
+        None if there are no nuclei on one of the sides, as on a slide of one window.
+    """
+    column = {name: np.asarray(nuclei[name], np.float64) for name in COLUMNS}
+    near = column["seam_distance_um"] < NEAR_PX * frame.mpp
+    n_near, n_interior = int(near.sum()), int((~near).sum())
+    if n_near == 0 or n_interior == 0:
+        return None
+    area_um2 = column["area_um2"]
+    share = n_near / near.size
+    return SeamCheck(
+        n_near=n_near,
+        n_interior=n_interior,
+        density_ratio=share / share_within(NEAR_PX, frame),
+        area_ratio=float(area_um2[near].mean() / area_um2[~near].mean()),
+        n_ending_on_seams=_n_ending(column, frame, 0),
+        n_ending_between=_n_ending(column, frame, frame.window_px // 2),
+    )
+
+
+def share_within(distance_px: float, frame: Frame) -> float:
+    """Return the share of the canvas that lies nearer to a seam than a distance."""
+    far = [
+        1 - _covered_px(distance_px, length, frame.window_px) / length
+        for length in frame.canvas_shape
+    ]
+    return 1 - far[0] * far[1]
+
+
+def _covered_px(distance_px: float, length: int, period: int) -> float:
+    """Length of a side that lies nearer to an inner line than a distance.
+
+    The first and the last window have a line at one end, the others at both.
+    """
+    n_lines = (length - 1) // period
+    if n_lines == 0:
+        return 0.0
+    last_px = length - n_lines * period
+    ends_px = min(distance_px, period) + min(distance_px, last_px)
+    return ends_px + (n_lines - 1) * min(2 * distance_px, period)
+
+
+def _n_ending(
+    column: Mapping[str, NDArray[np.float64]], frame: Frame, before_px: int
+) -> int:
+    """Count nuclei of which a side of the extent lies ``before_px`` before a seam."""
+    ending = np.zeros(column["area_um2"].size, np.bool_)
+    for axis, length in zip("yx", frame.canvas_shape, strict=True):
+        seams = np.arange(frame.window_px, length, frame.window_px) - before_px
+        for side in ("min", "max"):
+            side_px = np.rint(column[f"{axis}{side}_l0_px"] / frame.downsample)
+            ending |= np.isin(side_px, seams)
+    return int(ending.sum())

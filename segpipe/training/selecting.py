@@ -1,0 +1,56 @@
+"""Which images of a manifest serve, and as what: the manifest as a recipe reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.errors import DatasetError
+from segpipe.training.manifest import Sample, read_manifest
+from segpipe.training.recipe import Recipe, SetRecipe
+
+
+def select_samples(
+    manifest: Path, split: str, recipe: Recipe | None = None
+) -> tuple[Sample, ...]:
+    """Return the images of a split, with mpp and classes settled.
+
+    Parameters
+    ----------
+    manifest
+        CSV of annotated images.
+    split
+        ``"train"``, ``"dev"`` or whatever the manifest says.
+    recipe
+        Says for each set its mpp where the manifest has none, how its types map to the
+        network's, and which training images count as dev. A set it doesn't name is
+        taken as the manifest has it.
+
+    Raises
+    ------
+    DatasetError
+        If the manifest won't do, no image is of the split, or one has no mpp.
+    """
+    sets = {one.name: one for one in recipe.sets} if recipe else {}
+    held_out = {name: one.held_out for name, one in sets.items()}
+    samples = read_manifest(manifest, held_out=held_out)
+    chosen = [s for s in samples if s.split == split]
+    if not chosen:
+        found = sorted({s.split for s in samples})
+        message = (
+            f"The manifest {manifest} has no image of split {split!r}; "
+            f"it has {', '.join(found)}."
+        )
+        raise DatasetError(message)
+    return tuple(_settled(s, sets.get(s.set)) for s in chosen)
+
+
+def _settled(sample: Sample, one: SetRecipe | None) -> Sample:
+    mpp = sample.mpp or (one.mpp if one else None)
+    if mpp is None:
+        message = (
+            f"{sample.set} {sample.id} has no mpp in the manifest; "
+            "write it there, or give the set an mpp in the recipe."
+        )
+        raise DatasetError(message)
+    return replace(sample, mpp=mpp, classes=one.classes if one else None)

@@ -1,0 +1,89 @@
+"""The seam check is quiet on nuclei that ignore seams and loud on those that don't."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segpipe.geometry import Box
+from segpipe.tables.frame import Frame
+from segpipe.tables.seams import check_seams, share_within
+
+WINDOW_PX = 164
+SHAPE = (1500, 2100)
+
+
+def frame(window_px=WINDOW_PX, shape=SHAPE):
+    return Frame(
+        box=Box.of_shape(shape),
+        mpp=0.5,
+        downsample=2.0,
+        canvas_shape=shape,
+        window_px=window_px,
+    )
+
+
+def nuclei(centres, half_px, area_um2=None):
+    """Square nuclei around centres (N, 2), as columns."""
+    lines = [np.arange(WINDOW_PX, length, WINDOW_PX) for length in SHAPE]
+    gaps = [
+        np.abs(c[:, None] - at).min(1) for c, at in zip(centres.T, lines, strict=True)
+    ]
+    low, high = centres - half_px, centres + half_px
+    return {
+        "seam_distance_um": np.minimum(*gaps) * 0.5,
+        "area_um2": np.full(len(centres), 30.0) if area_um2 is None else area_um2,
+        "ymin_l0_px": low[:, 0] * 2.0,
+        "xmin_l0_px": low[:, 1] * 2.0,
+        "ymax_l0_px": high[:, 0] * 2.0,
+        "xmax_l0_px": high[:, 1] * 2.0,
+    }
+
+
+@pytest.fixture
+def centres(rng):
+    return np.floor(rng.uniform(8, np.array(SHAPE) - 8, (20_000, 2)))
+
+
+def test_scattered_nuclei_show_no_seams(centres):
+    found = check_seams(nuclei(centres, 5), frame())
+    assert found.density_ratio == pytest.approx(1, abs=0.03)
+    assert found.area_ratio == 1
+    assert found.n_ending_on_seams == pytest.approx(found.n_ending_between, rel=0.15)
+
+
+def test_nuclei_missing_at_seams_lower_the_density_there(centres):
+    table = nuclei(centres, 5)
+    kept = table["seam_distance_um"] > 5
+    found = check_seams({name: c[kept] for name, c in table.items()}, frame())
+    assert found.density_ratio < 0.7
+
+
+def test_nuclei_cut_at_seams_end_there(centres):
+    cut = np.where(np.arange(len(centres)) % 10 == 0, WINDOW_PX * 3 - 5, centres[:, 1])
+    found = check_seams(nuclei(np.stack([centres[:, 0], cut], 1), 5), frame())
+    assert found.n_ending_on_seams > 2 * found.n_ending_between
+
+
+def test_a_slide_of_one_window_has_no_seams_to_check():
+    table = nuclei(np.array([[50.0, 60.0]]), 5)
+    table["seam_distance_um"] = np.array([np.nan])
+    assert check_seams(table, frame(4096)) is None
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.integers(0, 30),
+)
+def test_the_share_near_seams_is_that_of_the_pixels(height, width, window_px, distance):
+    found = share_within(distance, frame(window_px, (height, width)))
+    y, x = (np.arange(length * 4) / 4 + 0.125 for length in (height, width))
+    far_y, far_x = (
+        np.all(
+            np.abs(at[:, None] - np.arange(window_px, n, window_px)) > distance, axis=1
+        )
+        for at, n in ((y, height), (x, width))
+    )
+    assert found == pytest.approx(1 - far_y.mean() * far_x.mean())
