@@ -44,7 +44,7 @@ LOCAL = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.allowed-failures": 1,
-    "distributed.comm.timeouts.connect": "60s",
+    "distributed.comm.timeouts.connect": "5s",
 }
 """Dask settings of this machine's own workers."""
 

@@ -296,7 +296,7 @@ class _Flight:
             f"workers: {units}{' ...' if len(items) > 4 else ''}. Last seen in: "
             f"{self._frames() or 'unknown'}. These workers were restarted; run again."
         )
-        self.airborne.clear()
+        self.cancel()  # or the restarted workers would be given the same again
         self.client.restart_workers(stuck, timeout=30, raise_for_error=False)
         return StageFailed(message)
 

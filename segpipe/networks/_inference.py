@@ -17,14 +17,14 @@ from torch import Tensor
 from segpipe.arrays import Maps, Planes
 from segpipe.errors import ShapeMismatch
 from segpipe.geometry import Box
+from segpipe.mirroring import mirrored
 from segpipe.networks._loading import LoadedNetwork
 from segpipe.networks._network import Activation, Head
+from segpipe.tiling.grid import TileGrid
 
 CPU_BATCH = 1
 """A window keeps a core busy; more only take memory."""
 GPU_BATCH = 8
-WHITE = 255
-"""What lies outside a slide."""
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -135,31 +135,26 @@ def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:
     loaded
         The network.
     planes : (3, Y, X) uint8
-        At the network's mpp. What lies outside is white.
+        At the network's mpp. What lies outside is mirrored.
 
     Returns
     -------
     Maps
         By head name, (Y, X) or (C, Y, X).
     """
-    _, height, width = planes.shape
+    whole = Box.of_shape((planes.shape[1], planes.shape[2]))
     window = loaded.network.window
-    step, margin = window.output_px, window.margin_px
-    rows, columns = -(-height // step), -(-width // step)
-    canvas = np.full(
-        (3, rows * step + 2 * margin, columns * step + 2 * margin), WHITE, np.uint8
-    )
-    canvas[:, margin : margin + height, margin : margin + width] = planes
-    maps = {head.name: _empty(head, (height, width)) for head in loaded.heads}
-    for y, x in np.ndindex(rows, columns):
-        core = Box(y * step, x * step, (y + 1) * step, (x + 1) * step)
-        kept = core.intersection(Box(0, 0, height, width))
-        tile = canvas[
-            (slice(None), *core.grown(margin).shifted(margin, margin).slices())
-        ]
-        for name, predicted in predict_windows(loaded, tile[None]).items():
-            inside = kept.relative_to(core).slices()
-            maps[name][(..., *kept.slices())] = predicted[(0, ..., *inside)]
+    lattice = TileGrid(shape=whole.shape, tile_px=window.output_px)
+    maps = {head.name: _empty(head, whole.shape) for head in loaded.heads}
+    for index in range(len(lattice)):
+        box = window.input_box(lattice.core(index))
+        inside = box.intersection(whole)
+        rows, cols = inside.slices()
+        fed = mirrored(planes[:, rows, cols], inside, box)
+        core = lattice.core(index)
+        for name, predicted in predict_windows(loaded, fed[None]).items():
+            kept = predicted[0, ..., : core.height, : core.width]
+            maps[name][(..., *core.slices())] = kept
     return maps
 
 

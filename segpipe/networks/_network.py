@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segpipe.arrays import LabelMap, Maps
+from segpipe.geometry import Box
 
 Activation = Literal["sigmoid", "softmax", "clip"]
 TYPE_HEAD = "type"
@@ -39,6 +40,15 @@ class Window:
     def margin_px(self) -> int:
         """Context around the core on each side."""
         return (self.input_px - self.output_px) // 2
+
+    def input_box(self, core: Box) -> Box:
+        """Return the square fed for a window, whole also where its core is cut off.
+
+        What lies beyond the slide is mirrored (Ronneberger et al. 2015, §2): white
+        there would be an edge that isn't in the tissue.
+        """
+        y1, x1 = core.y0 + self.output_px, core.x0 + self.output_px
+        return Box(core.y0, core.x0, y1, x1).grown(self.margin_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,9 @@ WHITE = 255
 MAX_PIXELS = 2**38
 """Level-0 pixels that no real slide has: 524 288 squared, 13 cm at 0.25 um."""
 
+MAX_PIECE_PIXELS = 2**28
+"""A tile, strip or chunk is decoded whole: at 0.8 GB of RGB that stops being sane."""
+
 Fetch = Callable[[Box, int], RGB]
 """``fetch(box, level)`` for a box that is not empty and lies inside the level."""
 
@@ -131,6 +134,24 @@ def refuse_insane(path: Path, shape: tuple[int, int]) -> None:
             f"{path} declares {height} x {width} pixels, more than the {MAX_PIXELS} "
             "any real slide has: it is damaged, or made to exhaust memory. "
             "Export it again."
+        )
+        raise SlideTooLarge(message)
+
+
+def refuse_huge_pieces(path: Path, shape: tuple[int, int]) -> None:
+    """Refuse tiles, strips or chunks too large to be decoded.
+
+    Raises
+    ------
+    SlideTooLarge
+        If one has more than ``MAX_PIECE_PIXELS``.
+    """
+    rows, columns = shape
+    if rows * columns > MAX_PIECE_PIXELS:
+        message = (
+            f"{path} is stored in pieces of {rows} x {columns} pixels, and each is "
+            f"decoded whole; {MAX_PIECE_PIXELS} pixels is the limit. It is damaged, or "
+            "must be exported as a pyramid of smaller tiles."
         )
         raise SlideTooLarge(message)
 

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tifffile import COMPRESSION, TIFF, TiffFile, TiffPage
+from tifffile import COMPRESSION, TIFF, TiffPage
 
-from segpipe.errors import SlideCorrupt, SlideTooLarge, SlideUnsupported
-from segpipe.slides._pyramid import is_level_of, refuse_insane
-from segpipe.slides._translation import translated
+from segpipe.errors import SlideUnsupported
+from segpipe.slides._pyramid import is_level_of, refuse_huge_pieces
 
-MAX_SEGMENT_PIXELS = 2**28
-"""A tile or strip is decoded whole: 0.8 GB of RGB is where that stops being sane."""
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
 JPEG_FAMILY = frozenset({7, 33007, 34712, 33004, 33005, 50001, 50002})
 """Compressions whose decoder turns YCbCr into RGB by itself."""
@@ -37,78 +34,6 @@ class Pyramid:
     """From fine to coarse."""
     n_left_out: int
     """Pages that are something else: label, macro, thumbnail."""
-
-
-def pages_of(path: Path, tiff: TiffFile) -> tuple[TiffPage, ...]:
-    """Read the tags of every top-level page.
-
-    Raises
-    ------
-    SlideCorrupt
-        If there is no page, the chain of pages leads out of the file, or the pixels of
-        a page do: the file was cut off.
-    SlideTooLarge
-        If a page declares more pixels than any slide has.
-    """
-    with translated(path, "read its TIFF tags"):
-        pages = tuple(tiff.pages)
-        below = tuple(sub for page in pages for sub in page.pages or ())
-    if not pages:
-        message = f"{path} is damaged: its TIFF header leads to no page. Copy it again."
-        raise SlideCorrupt(message)
-    _refuse_cut_chain(path, tiff)
-    for page in (*pages, *below):
-        refuse_insane(path, _shape(page))
-        _refuse_cut_pixels(path, page)
-    return pages
-
-
-def _refuse_cut_chain(path: Path, tiff: TiffFile) -> None:
-    """Refuse a file whose last readable page names a next one."""
-    with translated(path, "follow its chain of pages"):
-        tiff.filehandle.seek(tiff.pages.next_page_offset)
-        pointer = tiff.filehandle.read(tiff.tiff.offsetsize)
-    following = int.from_bytes(pointer, "little" if tiff.byteorder == "<" else "big")
-    if following:
-        message = (
-            f"{path} is cut off: page {len(tiff.pages)} should start at byte "
-            f"{following}, but the file has {path.stat().st_size}. Copy it again."
-        )
-        raise SlideCorrupt(message)
-
-
-def _refuse_cut_pixels(path: Path, page: TiffPage) -> None:
-    offsets = np.asarray(page.dataoffsets, np.int64)
-    sizes = np.asarray(page.databytecounts, np.int64)
-    n_needed = _n_segments(page)
-    if not n_needed == offsets.size == sizes.size:
-        message = (
-            f"{path} is damaged: page {page.index} needs {n_needed} tiles or strips, "
-            f"but the file gives {offsets.size} offsets and {sizes.size} sizes. "
-            "Copy or export the slide again."
-        )
-        raise SlideCorrupt(message)
-    found = path.stat().st_size
-    needed = int((offsets + sizes).max(initial=0))
-    if needed > found:
-        n_missing = int(np.count_nonzero(offsets + sizes > found))
-        message = (
-            f"{path} is cut off: it has {found} bytes, but page {page.index} needs "
-            f"{needed}; {n_missing} of {offsets.size} tiles or strips are incomplete. "
-            "Copy it again."
-        )
-        raise SlideCorrupt(message)
-
-
-def _n_segments(page: TiffPage) -> int:
-    rows = page.tilelength if page.is_tiled else page.rowsperstrip
-    columns = page.tilewidth if page.is_tiled else page.imagewidth
-    if not rows or not columns:
-        return -1
-    n_places = -(-page.imagelength // rows) * -(-page.imagewidth // columns)
-    n_deep = -(-page.imagedepth // (page.tiledepth if page.is_tiled else 1))
-    n_planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    return int(n_places * n_deep * n_planes)
 
 
 def pyramid_of(path: Path, pages: Sequence[TiffPage]) -> Pyramid:
@@ -238,10 +163,4 @@ def _refuse_undecodable(path: Path, page: TiffPage) -> None:
     rows = (
         page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
     )
-    if rows * columns > MAX_SEGMENT_PIXELS:
-        message = (
-            f"{path} has tiles or strips of {rows} x {columns} pixels, and each is "
-            f"decoded whole; {MAX_SEGMENT_PIXELS} pixels is the limit. Export it as a "
-            "tiled pyramid."
-        )
-        raise SlideTooLarge(message)
+    refuse_huge_pieces(path, (rows, columns))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydicom import Dataset
 from wsidicom import WsiDicom
 from wsidicom.config import Settings
 
 from segpipe.arrays import RGB
 from segpipe.errors import SlideCorrupt
 from segpipe.geometry import Box
-from segpipe.slides._dicom_files import dicom_files, is_dicom, slide_files
+from segpipe.slides._dicom_files import (
+    LevelFile,
+    dicom_files,
+    is_dicom,
+    level_files,
+)
 from segpipe.slides._protocol import Reader, Slide
 from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
 from segpipe.slides._resolution import judged
@@ -46,27 +51,27 @@ def open_dicom(path: Path) -> Slide:
     SlideCorrupt
         If a file of the slide is damaged or cut off.
     """
-    files = slide_files(path)
+    files = level_files(path)
     with translated(path, "open it as a DICOM slide"):
-        source = WsiDicom.open([file for file, _ in files], settings=SETTINGS)
+        source = WsiDicom.open([file.path for file in files], settings=SETTINGS)
     try:
-        return _slide(path, source, [header for _, header in files])
+        return _slide(path, source, files)
     except BaseException:
         source.close()
         raise
 
 
-def _slide(path: Path, source: WsiDicom, headers: list[Dataset]) -> Slide:
+def _slide(path: Path, source: WsiDicom, files: Sequence[LevelFile]) -> Slide:
     with translated(path, "read its levels"):
         levels = sorted(source.levels, key=lambda level: level.level)
         shapes = [(level.size.height, level.size.width) for level in levels]
         resolution = judged(source.mpp.height, source.mpp.width)
-    _refuse_lost_levels(path, shapes, headers)
+    _refuse_lost_levels(path, shapes, files)
     slide = PyramidSlide(
         path=path,
         levels=levels_of(path, shapes),
         mpp=resolution.mpp,
-        properties=_properties(headers[0]) | resolution.properties(),
+        properties={**files[0].properties, **resolution.properties()},
         fetch=_fetch(source, [level.level for level in levels]),
         release=source.close,
     )
@@ -75,14 +80,14 @@ def _slide(path: Path, source: WsiDicom, headers: list[Dataset]) -> Slide:
 
 
 def _refuse_lost_levels(
-    path: Path, shapes: list[tuple[int, int]], headers: list[Dataset]
+    path: Path, shapes: Sequence[tuple[int, int]], files: Sequence[LevelFile]
 ) -> None:
     """Refuse what wsidicom opened only in part."""
-    declared = {(h.TotalPixelMatrixRows, h.TotalPixelMatrixColumns) for h in headers}
+    declared = {file.shape for file in files}
     if declared != set(shapes):
         message = (
             f"{path} declares levels of {sorted(declared, reverse=True)} pixels, but "
-            f"only {shapes} can be read together. Copy or export the slide again."
+            f"only {list(shapes)} can be read together. Copy or export it again."
         )
         raise SlideCorrupt(message)
 
@@ -101,22 +106,6 @@ def _probe(slide: PyramidSlide) -> None:
     for level, (height, width) in enumerate(lv.shape for lv in slide.levels):
         slide.read(Box(0, 0, 1, 1), level)
         slide.read(Box(height - 1, width - 1, height, width), level)
-
-
-def _properties(header: Dataset) -> dict[str, str]:
-    named = {
-        "vendor": "Manufacturer",
-        "scanner": "ManufacturerModelName",
-        "scan date": "AcquisitionDateTime",
-        "colours": "PhotometricInterpretation",
-    }
-    shown = {
-        "format": "DICOM",
-        "compression": header.file_meta.TransferSyntaxUID.name,
-        "tile": f"{header.Rows} x {header.Columns}",
-    }
-    stated = {name: str(header.get(key, "")) for name, key in named.items()}
-    return shown | {name: words for name, words in stated.items() if words}
 
 
 READER = Reader(

@@ -15,7 +15,7 @@ from segpipe.arrays import RGB
 from segpipe.errors import SlideCorrupt, SlideUnsupported
 from segpipe.geometry import Box
 from segpipe.slides._protocol import Reader, Slide
-from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
+from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of, refuse_huge_pieces
 from segpipe.slides._resolution import UM_PER_UNIT, UNSTATED, Resolution, judged, number
 from segpipe.slides._translation import translated
 
@@ -55,12 +55,16 @@ def open_omezarr(path: Path) -> Slide:
         If there is no OME-NGFF metadata or the arrays aren't 8-bit RGB.
     SlideCorrupt
         If the metadata contradict themselves or a described array is missing.
+    SlideTooLarge
+        If the pyramid or its chunks are larger than is sane.
     """
     multiscale = _multiscale(path)
     with translated(path, f"open its arrays {', '.join(multiscale.paths)}"):
         arrays = [_array(path, multiscale.group, p) for p in multiscale.paths]
     _refuse_other_than_rgb(path, multiscale, arrays)
     y, x = (multiscale.axes.index(axis) for axis in "yx")
+    for array in arrays:
+        refuse_huge_pieces(path, (array.chunks[y], array.chunks[x]))
     resolution = _resolution(multiscale)
     return PyramidSlide(
         path=path,
@@ -100,7 +104,7 @@ def _multiscale(path: Path) -> Multiscale:
 
 def _ome(group: zarr.Group | None) -> Mapping[str, Any]:
     """Return the OME attributes, which 0.5 keeps under ``ome`` and 0.4 at the top."""
-    attributes: Mapping[str, Any] = group.attrs.asdict() if group else {}
+    attributes: Mapping[str, Any] = {} if group is None else group.attrs.asdict()
     nested: Mapping[str, Any] = attributes.get("ome", attributes)
     return nested
 

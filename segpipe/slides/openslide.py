@@ -18,7 +18,14 @@ from segpipe.arrays import RGB
 from segpipe.errors import SlideUnsupported
 from segpipe.geometry import Box
 from segpipe.slides._protocol import Reader, Slide
-from segpipe.slides._pyramid import Fetch, PyramidSlide, blank, levels_of, over_white
+from segpipe.slides._pyramid import (
+    Fetch,
+    PyramidSlide,
+    blank,
+    levels_of,
+    over_white,
+    refuse_huge_pieces,
+)
 from segpipe.slides._resolution import UNSTATED, Resolution, judged, number
 from segpipe.slides._translation import translated
 
@@ -55,6 +62,8 @@ def open_openslide(path: Path) -> Slide:
         If OpenSlide doesn't know the format.
     SlideCorrupt
         If it does but can't read it.
+    SlideTooLarge
+        If it declares more pixels than any slide has, or tiles too large to decode.
     """
     with translated(path, "open it with OpenSlide"):
         try:
@@ -63,6 +72,7 @@ def open_openslide(path: Path) -> Slide:
             message = f"{path} is of no format that OpenSlide reads."
             raise SlideUnsupported(message) from error
     shapes = [(height, width) for width, height in source.level_dimensions]
+    _refuse_huge_tiles(path, source)
     resolution = _resolution(source.properties)
     return PyramidSlide(
         path=path,
@@ -72,6 +82,15 @@ def open_openslide(path: Path) -> Slide:
         fetch=_fetch(source),
         release=source.close,
     )
+
+
+def _refuse_huge_tiles(path: Path, source: OpenSlide) -> None:
+    """Refuse them here, because OpenSlide ends the process when memory runs out."""
+    for level in range(source.level_count):
+        prefix = f"openslide.level[{level}].tile"
+        height = int(source.properties.get(f"{prefix}-height", 0))
+        width = int(source.properties.get(f"{prefix}-width", 0))
+        refuse_huge_pieces(path, (height, width))
 
 
 def _resolution(properties: Mapping[str, str]) -> Resolution:

@@ -20,10 +20,10 @@ from segpipe.geometry import Box
 from segpipe.slides._magic import first_bytes
 from segpipe.slides._protocol import Reader, Slide
 from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
+from segpipe.slides._tiff_cuts import pages_of
 from segpipe.slides._tiff_pages import (
     APERIO_YCBCR,
     Pyramid,
-    pages_of,
     pyramid_of,
 )
 from segpipe.slides._tiff_resolution import aperio_entries, resolution_of

@@ -26,7 +26,9 @@ def _done(layout: Layout) -> list[SlideRow]:
 
 
 def _quarantined(layout: Layout) -> list[SlideRow]:
-    return [_reasoned(path) for path in sorted(layout.quarantine("*").parent.glob("*.json"))]
+    return [
+        _reasoned(path) for path in sorted(layout.quarantine("*").parent.glob("*.json"))
+    ]
 
 
 def _reasoned(path: Path) -> SlideRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from segpipe.stages.measuring import frame_of
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
@@ -50,11 +51,5 @@ def describe(plan: Plan) -> SlideRow:
 
 def _seam_check(plan: Plan) -> seams.SeamCheck | None:
     """Compare nuclei at the seams of windows with the others, from the table."""
-    columns = list(seams.COLUMNS)
-    return seams.check_seams(
-        read_nuclei(plan.out, plan.slide.id, columns=columns),
-        window_px=plan.windows.tile_px,
-        canvas_shape=plan.canvas.shape,
-        mpp=plan.canvas.mpp,
-        downsample=plan.canvas.downsample,
-    )
+    nuclei = read_nuclei(plan.out, plan.slide.id, columns=list(seams.COLUMNS))
+    return seams.check_seams(nuclei, frame_of(plan, plan.canvas.box))

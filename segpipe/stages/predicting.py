@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from segpipe.geometry import Box
 from segpipe.networks import cached_network, predict_windows
 from segpipe.stages._stage import Stage
 from segpipe.stages.plan import Plan
@@ -40,8 +39,9 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
     store = store_of(plan)
     ref = plan.network
     loaded = cached_network(str(ref.weights), ref.sha256, plan.device)
-    boxes = [_input_box(plan, index) for index in units]
-    planes = np.stack([store.read_filled(IMAGE, box, 255) for box in boxes])
+    window = loaded.network.window
+    boxes = [window.input_box(plan.windows.core(index)) for index in units]
+    planes = np.stack([store.read_mirrored(IMAGE, box) for box in boxes])
     with one_thread():
         predicted = predict_windows(loaded, planes)
     for at, index in enumerate(units):
@@ -61,14 +61,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _input_box(plan: Plan, index: int) -> Box:
-    """Return the whole square the network is fed for a window, also at the rim."""
-    core = plan.windows.core(index)
-    side = plan.network.output_px
-    margin_px = (plan.network.input_px - side) // 2
-    return Box(core.y0, core.x0, core.y0 + side, core.x0 + side).grown(margin_px)
 
 
 STAGE = Stage(

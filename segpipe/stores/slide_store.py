@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
+from segpipe.mirroring import mirrored
 from segpipe.stores.ngff import label_metadata, multiscale_metadata
 
 Fill = Literal[0, 255]
@@ -83,18 +84,11 @@ class SlideStore:
             raise StoreDamaged(message) from error
         return np.asarray(pixels)
 
-    def read_filled(self, path: str, box: Box, fill: Fill) -> Pixels:
-        """Read a box that may reach outside the array, where it is ``fill``."""
-        array = self._open(path)
-        height, width = array.shape[-2:]
+    def read_mirrored(self, path: str, box: Box) -> Pixels:
+        """Read a box that may reach outside the array, mirrored at its rim."""
+        height, width = self._open(path).shape[-2:]
         inside = box.intersection(Box(0, 0, height, width))
-        if inside == box:
-            return self.read(path, box)
-        pixels = np.full((*array.shape[:-2], *box.shape), fill, array.dtype)
-        if not inside.is_empty:
-            rows, cols = inside.relative_to(box).slices()
-            pixels[..., rows, cols] = self.read(path, inside)
-        return pixels
+        return mirrored(self.read(path, inside), inside, box)
 
     def write(self, path: str, box: Box, pixels: Pixels) -> None:
         """Write whole chunks of an array."""

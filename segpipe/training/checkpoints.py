@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     WeightsError
         If the file is missing, damaged, holds objects, or is of another format.
     """
+    _refuse_other(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
@@ -41,3 +43,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         message = f"{path} is no checkpoint of format {FORMAT}."
         raise WeightsError(message)
     return state
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse whatever is not the zip archive that ``torch.save`` writes."""
+    if not zipfile.is_zipfile(path):
+        message = f"{path} can't be read as a checkpoint: it is missing or damaged."
+        raise WeightsError(message)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from segpipe.networks import Network
 from segpipe.networks import network as find_network
 from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
+from segpipe.training.logs import append_log, rewind_log
 from segpipe.training.patches import Batch, Progress, Source, draw_batch, load_sources
 from segpipe.training.pretrained import load_encoder
 from segpipe.training.recipe import Recipe
@@ -109,14 +109,16 @@ def train(
         If the loss is no number any more.
     """
     chosen = find_network(recipe.network)
-    samples = select_samples(recipe.manifest, "train", recipe)
+    names = {one.name for one in recipe.sets}
+    samples = select_samples(recipe.manifest, "train", recipe, only=names)
     out.mkdir(parents=True, exist_ok=True)
     run = start(recipe, chosen, torch.device(device))
     checkpoint = out / CHECKPOINT
     done = run.restore(load_checkpoint(checkpoint)) if checkpoint.exists() else 0
     sources = load_sources(recipe, samples, mpp=chosen.mpp, progress=progress)
+    rewind_log(out / LOG, done)
     for step, terms in _steps(run, recipe, chosen, sources, done):
-        _log(out / LOG, step, _rate(recipe, step), terms)
+        append_log(out / LOG, step, _rate(recipe, step), terms)
         if step % recipe.save_every == 0 or step == recipe.steps:
             save_checkpoint(checkpoint, run.state(step, recipe))
         if progress is not None:
@@ -214,15 +216,3 @@ def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
         )
         raise TrainingStopped(message)
     return values
-
-
-def _log(path: Path, step: int, rate: float, terms: Mapping[str, float]) -> None:
-    row = {"step": step, "rate": rate, "loss": sum(terms.values()), **terms}
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(
-            {k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()}
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from segpipe.training.recipe import Recipe, SetRecipe
 
 
 def select_samples(
-    manifest: Path, split: str, recipe: Recipe | None = None
+    manifest: Path,
+    split: str,
+    recipe: Recipe | None = None,
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[Sample, ...]:
     """Return the images of a split, with mpp and classes settled.
 
@@ -25,6 +30,8 @@ def select_samples(
         Says for each set its mpp where the manifest has none, how its types map to the
         network's, and which training images count as dev. A set it doesn't name is
         taken as the manifest has it.
+    only
+        Names of the sets to take; None takes all.
 
     Raises
     ------
@@ -34,15 +41,19 @@ def select_samples(
     sets = {one.name: one for one in recipe.sets} if recipe else {}
     held_out = {name: one.held_out for name, one in sets.items()}
     samples = read_manifest(manifest, held_out=held_out)
-    chosen = [s for s in samples if s.split == split]
+    chosen = [s for s in samples if s.split == split and _is_wanted(s, only)]
     if not chosen:
-        found = sorted({s.split for s in samples})
+        found = sorted({f"{s.split} of {s.set}" for s in samples})
         message = (
-            f"The manifest {manifest} has no image of split {split!r}; "
-            f"it has {', '.join(found)}."
+            f"The manifest {manifest} has no image of split {split!r} in the sets "
+            f"asked for; it has {', '.join(found)}."
         )
         raise DatasetError(message)
     return tuple(_settled(s, sets.get(s.set)) for s in chosen)
+
+
+def _is_wanted(sample: Sample, only: Collection[str] | None) -> bool:
+    return only is None or sample.set in only
 
 
 def _settled(sample: Sample, one: SetRecipe | None) -> Sample:

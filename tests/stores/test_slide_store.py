@@ -33,14 +33,22 @@ def test_what_was_not_written_is_fill(store):
     assert np.all(store.read("image", Box(0, 0, 10, 10)) == 255)
 
 
-def test_a_box_beyond_the_array_is_filled(store, rng):
-    pixels = rng.integers(0, 255, (3, 26, 6)).astype(np.uint8)
-    store.write("image", Box(64, 64, 90, 70), pixels)
-    read = store.read_filled("image", Box(60, 60, 100, 80), 255)
-    assert np.array_equal(read[:, 4:30, 4:10], pixels)
-    read[:, 4:30, 4:10] = 255
-    assert np.all(read == 255)
-    assert np.all(store.read_filled("image", Box(-50, -50, -10, -10), 255) == 255)
+def test_a_box_beyond_the_array_is_mirrored(store, rng):
+    whole = rng.integers(0, 255, (3, 90, 70)).astype(np.uint8)
+    store.write("image", Box(0, 0, 90, 70), whole)
+    read = store.read_mirrored("image", Box(-4, 40, 20, 90))
+    wanted = np.pad(whole, [(0, 0), (4, 0), (0, 20)], mode="symmetric")[:, :24, 40:]
+    assert np.array_equal(read, wanted)
+    inner = store.read_mirrored("image", Box(3, 4, 50, 60))
+    assert np.array_equal(inner, whole[:, 3:50, 4:60])
+
+
+def test_an_array_smaller_than_its_margin_is_mirrored_again_and_again(store, rng):
+    whole = rng.integers(0, 255, (3, 90, 70)).astype(np.uint8)
+    store.write("image", Box(0, 0, 90, 70), whole)
+    read = store.read_mirrored("image", Box(-64, -64, 576, 576))
+    assert read.shape == (3, 640, 640)
+    assert np.array_equal(read[:, 64:154, 64:134], whole)
 
 
 def test_a_flipped_byte_is_noticed_and_named(store, rng):

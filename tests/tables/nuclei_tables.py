@@ -1,4 +1,4 @@
-"""Small result folders with nuclei of two round shapes, for tests of what reads them."""
+"""Small result folders with round nuclei, for tests of what writes and reads them."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def columns(n, slide_id="a", type_names=("round", "long")):
     y, x = np.mgrid[: shape[0], : shape[1]]
     cell = (y // PITCH) * side + x // PITCH
     distance = np.hypot(y % PITCH - PITCH / 2, x % PITCH - PITCH / 2)
-    disc = (distance < 2.5 + cell % 3) & ((distance >= 1.5) | (cell % 2 == 0))
+    disc = (distance < 3.5 + cell % 3) & ((distance >= 1.5) | (cell % 2 == 0))
     labels = np.where(disc & (cell < n), cell + 1, 0).astype(np.int32)
     frame = Frame(
         box=Box.of_shape(shape),

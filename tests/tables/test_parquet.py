@@ -1,6 +1,7 @@
 """A nuclei file is the same bytes however it is fed, and there whole or not at all."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -49,7 +50,7 @@ def test_bytes_and_row_groups_do_not_depend_on_how_rows_come(measured, tmp_path)
     @given(st.lists(st.integers(0, N), max_size=12).map(sorted))
     def law(cuts):
         cuts = [0, *cuts, N]
-        chunks = [rows_of(measured, a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        chunks = [rows_of(measured, a, b) for a, b in pairwise(cuts)]
         again = written(tmp_path / "again.parquet", chunks)
         assert again.read_bytes() == whole.read_bytes()
 
@@ -112,7 +113,7 @@ def test_metadata_says_how_the_table_was_made(measured, tmp_path):
 
 
 def test_geo_metadata_bounds_the_outlines(measured, tmp_path):
-    path = written(tmp_path / "t.parquet", [rows_of(measured, 0, 7), *[measured][:0]])
+    path = written(tmp_path / "t.parquet", [rows_of(measured, 0, 7)])
     geo = json.loads(pq.read_metadata(path).metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     about = geo["columns"][geo["primary_column"]]
@@ -124,28 +125,26 @@ def test_geo_metadata_bounds_the_outlines(measured, tmp_path):
     assert about["edges"] == "planar"
 
 
+def failing(measured):
+    yield rows_of(measured, 0, 3)
+    message = "power cut"
+    raise RuntimeError(message)
+
+
 def test_an_error_leaves_the_old_file_and_nothing_else(measured, tmp_path):
     path = written(tmp_path / "part-0.parquet", [measured])
     before = path.read_bytes()
-    with (
-        pytest.raises(RuntimeError, match="power cut"),
-        TableWriter(path, metadata=METADATA) as writer,
-    ):
-        writer.append(rows_of(measured, 0, 3))
-        message = "power cut"
-        raise RuntimeError(message)
+    with pytest.raises(RuntimeError, match="power cut"):
+        written(path, failing(measured))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_nucleus_that_comes_twice_is_refused(measured, tmp_path):
     path = tmp_path / "t.parquet"
-    with (
-        pytest.raises(StageFailed, match="after 5 came"),
-        TableWriter(path, metadata=METADATA) as writer,
-    ):
-        writer.append(rows_of(measured, 0, 5))
-        writer.append(rows_of(measured, 4, 9))
+    twice = [rows_of(measured, 0, 5), rows_of(measured, 4, 9)]
+    with pytest.raises(StageFailed, match="after 5 came"):
+        written(path, twice)
     assert not path.exists()
 
 

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from segpipe.training.augment import (
+    Augmentation,
+    degrade,
+    sampling_field,
+    stain_jitter,
+)
+
+NONE = Augmentation(
+    scale=0,
+    turn_deg=0,
+    elastic_px=0,
+    stain=0,
+    tint=0,
+    brightness=0,
+    blur_px=0,
+    noise=0,
+    jpeg_quality=100,
+    chance=0,
+)
+
+
+@pytest.fixture
+def picture(rng):
+    coarse = rng.integers(30, 240, (8, 8, 3), np.uint8)
+    return cv2.resize(coarse, (64, 64), interpolation=cv2.INTER_CUBIC)
+
+
+def test_without_reach_geometry_is_flips_and_quarter_turns(rng):
+    image = np.arange(64, dtype=np.float32).reshape(8, 8)
+    seen = set()
+    for _ in range(40):
+        x, y = sampling_field(8, (3.5, 3.5), NONE, rng)
+        patch = cv2.remap(image, x, y, cv2.INTER_NEAREST)
+        seen.add(patch.tobytes())
+    turned = [np.rot90(m, k) for m in (image, image[:, ::-1]) for k in range(4)]
+    assert seen == {np.ascontiguousarray(t).tobytes() for t in turned}
+
+
+def test_zoom_and_displacement_stay_within_reach(rng):
+    aug = replace(NONE, scale=0.3, elastic_px=1.0)
+    for _ in range(20):
+        x, y = sampling_field(65, (100.0, 50.0), aug, rng)
+        assert abs(x[32, 32] - 50) < 8
+        assert abs(y[32, 32] - 100) < 8
+        assert np.hypot(x - 50, y - 100).max() < np.sqrt(2) * 32 * np.exp(0.3) + 8
+
+
+def test_without_strength_colours_stay(picture, rng):
+    np.testing.assert_allclose(
+        stain_jitter(picture, NONE, rng).astype(int), picture, atol=2
+    )
+
+
+def test_stain_jitter_keeps_white_white(rng):
+    white = np.full((4, 4, 3), 255, np.uint8)
+    aug = replace(NONE, stain=0.5)
+    assert stain_jitter(white, aug, rng).min() >= 253
+
+
+def test_without_chance_nothing_is_degraded(picture, rng):
+    aug = replace(Augmentation(), chance=0.0)
+    assert degrade(picture, aug, rng) is picture
+
+
+@pytest.mark.parametrize("kind", ["blur_px", "noise", "jpeg_quality"])
+def test_each_degradation_changes_the_picture_a_little(picture, rng, kind):
+    worst = {"blur_px": 2.0, "noise": 10.0, "jpeg_quality": 30}
+    aug = replace(NONE, chance=1.0, **{kind: worst[kind]})
+    degraded = degrade(picture, aug, rng)
+    assert degraded.shape == picture.shape
+    assert degraded.dtype == np.uint8
+    difference = abs(degraded.astype(int) - picture).mean()
+    assert 0.01 < difference < 25
+
+
+def test_the_same_seed_gives_the_same_picture(picture):
+    def disturb():
+        rng = np.random.default_rng(7)
+        aug = Augmentation()
+        return degrade(stain_jitter(picture, aug, rng), aug, rng)
+
+    np.testing.assert_array_equal(disturb(), disturb())

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+import segpipe.training
+from segpipe.errors import SettingsError
+from segpipe.networks import networks
+from segpipe.training.recipe import read_recipe
+
+RECIPES = sorted((Path(segpipe.training.__file__).parent / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[p.stem for p in RECIPES])
+def test_every_recipe_that_ships_is_sound(path):
+    recipe = read_recipe(path)
+    assert recipe.network in networks()
+    assert recipe.name == path.stem
+    for one in recipe.sets:
+        assert all(kind <= len(recipe.types) for kind in one.classes)
+
+
+def test_the_shipped_weights_never_see_kumar():
+    shipped = next(p for p in RECIPES if p.stem == "hoverlite")
+    assert "kumar" not in {one.name for one in read_recipe(shipped).sets}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("steps =", "stepz =", "stepz"),
+        ("patch_px = 192", "patch_px = 190", "multiple of 32"),
+        ("seed = 1", "seed =", "not TOML"),
+        ("weight = 0.06", "weight = -1", r"sets\.3\.weight"),
+        ("seed = 1", "seed = 1\naugmentation = {stian = 1}", "stian"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_its_fault(tmp_path, old, new, reason):
+    text = next(p for p in RECIPES if p.stem == "hoverlite").read_text()
+    assert old in text
+    path = tmp_path / "wrong.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(SettingsError, match=reason):
+        read_recipe(path)
+
+
+def test_a_missing_recipe_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="No recipe can be read"):
+        read_recipe(tmp_path / "none.toml")
