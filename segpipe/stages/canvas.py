@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from segpipe.arrays import RGB
 from segpipe.errors import MppImplausible
 from segpipe.geometry import Box
 from segpipe.resampling import resample, source_box
 from segpipe.slides._protocol import Level, Slide
 from segpipe.stages.plan import Canvas
+from segpipe.tiling.grid import TileGrid
 
 TOLERANCE = 0.04
 """A whole number of level pixels per canvas pixel is preferred if the canvas is then
@@ -86,3 +89,22 @@ def read_canvas(slide: Slide, canvas: Canvas, box: Box) -> RGB:
     source = source_box(box, canvas.ratio)
     pixels = slide.read(source, canvas.level)
     return resample(pixels, box=box, scale=canvas.ratio, source=source)
+
+
+BLOCK_PX = 256
+"""A whole canvas is read in blocks of this side, so its level may be huge."""
+
+
+def read_whole(slide: Slide, canvas: Canvas) -> RGB:
+    """Read a small canvas whole, block by block.
+
+    Returns
+    -------
+    (Y, X, 3) uint8
+    """
+    picture = np.empty((*canvas.shape, 3), np.uint8)
+    blocks = TileGrid(shape=canvas.shape, tile_px=BLOCK_PX)
+    for index in range(len(blocks)):
+        box = blocks.core(index)
+        picture[box.slices()] = read_canvas(slide, canvas, box)
+    return picture

@@ -14,7 +14,7 @@ from segpipe.arrays import Mask
 from segpipe.errors import NoTissue, SettingsError
 from segpipe.geometry import Box
 from segpipe.slides._protocol import Slide
-from segpipe.stages.canvas import choose_canvas, read_canvas
+from segpipe.stages.canvas import choose_canvas, read_whole
 from segpipe.stages.plan import Canvas
 from segpipe.tiling.grid import TileGrid
 from segpipe.tissue import tissue_mask
@@ -22,8 +22,6 @@ from segpipe.tissue import tissue_mask
 MASK_MPP = (2.0, 4.0, 8.0, 16.0)
 """Resolutions of the mask, the first that gives at most ``MOST_PIXELS``."""
 MOST_PIXELS = 6_000_000
-BLOCK_PX = 256
-"""The mask's picture is read in blocks of this side, so one level can be huge."""
 GROW_UM = 24.0
 """Tissue is grown by about two nuclei, so none at its rim is lost."""
 
@@ -55,7 +53,7 @@ def find_tissue(slide: Slide, slide_mpp: float, given: Path | None) -> Tissue:
     """
     overview = _overview_canvas(slide, slide_mpp)
     mask = (
-        tissue_mask(_picture(slide, overview), mpp=overview.mpp)
+        tissue_mask(read_whole(slide, overview), mpp=overview.mpp)
         if given is None
         else _given_mask(given, overview.shape)
     )
@@ -97,16 +95,6 @@ def _overview_canvas(slide: Slide, slide_mpp: float) -> Canvas:
     canvases = [choose_canvas(slide.levels, slide_mpp, mpp) for mpp in choices]
     small = [c for c in canvases if c.box.area <= MOST_PIXELS]
     return small[0] if small else canvases[-1]
-
-
-def _picture(slide: Slide, canvas: Canvas) -> np.ndarray:
-    """Read the whole canvas, block by block."""
-    picture = np.empty((*canvas.shape, 3), np.uint8)
-    blocks = TileGrid(shape=canvas.shape, tile_px=BLOCK_PX)
-    for index in range(len(blocks)):
-        box = blocks.core(index)
-        picture[box.slices()] = read_canvas(slide, canvas, box)
-    return picture
 
 
 def _given_mask(path: Path, shape: tuple[int, int]) -> Mask:
