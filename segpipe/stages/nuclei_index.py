@@ -31,7 +31,7 @@ class NucleiIndex:
     def names_of(self, block: int) -> NDArray[np.uint32]:
         """Return the nucleus id of each local id of a tile; entry 0 is background."""
         names = self.ranking.lookup[self.starts[block] : self.starts[block + 1]]
-        renamed = np.zeros(len(names) + 1, np.uint32)
+        renamed: NDArray[np.uint32] = np.zeros(len(names) + 1, np.uint32)
         renamed[1:] = names
         return renamed
 
@@ -42,7 +42,7 @@ class NucleiIndex:
         first, last = np.searchsorted(anchors, [core.y0 * width, core.y1 * width])
         columns = anchors[first:last] % width
         inside = (columns >= core.x0) & (columns < core.x1)
-        return (np.flatnonzero(inside) + first + 1).astype(np.uint32)
+        return np.asarray(np.flatnonzero(inside) + first + 1, np.uint32)
 
     def records_of(self, ids: NDArray[np.uint32]) -> InstanceRecords:
         """Return the records of some nuclei."""

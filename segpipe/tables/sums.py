@@ -55,9 +55,14 @@ def gather(
     frame: Frame,
 ) -> Sums:
     """Sum over the pixels of each nucleus; arguments as for ``measure``."""
-    types = maps.get("type", np.empty((0, *frame.box.shape), np.uint8))
-    arrays = {"labels": labels, "planes": planes, "prob": maps["prob"], "type": types}
-    _refuse_shapes(arrays, frame)
+    stacks = {
+        "planes": planes,
+        "prob": maps["prob"][None],
+        "type": maps.get("type", np.empty((0, *frame.box.shape), np.uint8)),
+    }
+    _refuse_shapes({"labels": labels, **stacks}, frame)
+    _refuse_channels(stacks, frame.type_names)
+    stacks = {name: np.ascontiguousarray(stack) for name, stack in stacks.items()}
     crops = find_crops(labels, ids)
     shape = shape_sums(crops)
     return Sums(
@@ -67,15 +72,15 @@ def gather(
         shape=shape,
         ellipse=ellipse(shape, crops.area_px),
         hull_px=hull_areas_px(crops),
-        stains=stain_sums(crops, planes),
-        prob=map_sums(crops, maps["prob"][None])[:, 0],
-        types=map_sums(crops, types),
+        stains=stain_sums(crops, stacks["planes"]),
+        prob=map_sums(crops, stacks["prob"])[:, 0],
+        types=map_sums(crops, stacks["type"]),
         outlines=to_wkb(trace(crops), (frame.box.y0, frame.box.x0), frame.downsample),
     )
 
 
 def _refuse_shapes(arrays: Mapping[str, NDArray[Any]], frame: Frame) -> None:
-    """Raise unless all arrays are of the box, with a name for each type."""
+    """Raise unless all arrays are of the box."""
     for name, array in arrays.items():
         if array.shape[-2:] != frame.box.shape:
             message = (
@@ -83,10 +88,17 @@ def _refuse_shapes(arrays: Mapping[str, NDArray[Any]], frame: Frame) -> None:
                 f"{frame.box.height} x {frame.box.width} px. Read all of one box."
             )
             raise ShapeMismatch(message)
-    n_channels, names = len(arrays["type"]), frame.type_names
-    if n_channels != len(names):
-        message = (
-            f"The type map has {n_channels} channels for {len(names)} type names "
-            f"{names}. The weights' card names one type a channel."
-        )
-        raise ShapeMismatch(message)
+
+
+def _refuse_channels(
+    stacks: Mapping[str, NDArray[Any]], type_names: tuple[str, ...]
+) -> None:
+    """Raise unless pixels and maps are uint8, of the right number of channels."""
+    wanted = {"planes": 3, "prob": 1, "type": len(type_names)}
+    for name, stack in stacks.items():
+        if stack.ndim != 3 or len(stack) != wanted[name] or stack.dtype != np.uint8:
+            message = (
+                f"{name} is {stack.dtype} of shape {stack.shape}; measuring needs uint8 "
+                f"with {wanted[name]} channels (types are named {type_names})."
+            )
+            raise ShapeMismatch(message)

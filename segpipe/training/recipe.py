@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segpipe.errors import SettingsError
 from segpipe.training.augment import Augmentation
 
+RECIPES = Path(__file__).parent / "recipes"
+"""Folder of the recipes that ship."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,14 +65,28 @@ class Recipe(_Frozen):
     """Where the images come from and how to cite them, for the card."""
 
 
+def shipped_recipe(network: str) -> Recipe | None:
+    """Return the recipe of a network's shipped weights, if there is one."""
+    path = RECIPES / f"{network}.toml"
+    return read_recipe(path) if path.is_file() else None
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe.
+
+    Parameters
+    ----------
+    path
+        TOML file, or just the name of a recipe that ships.
 
     Raises
     ------
     SettingsError
         If the file is missing, no TOML, or has unknown or impossible fields.
     """
+    own = RECIPES / f"{path.name}.toml"
+    if not path.suffix and not path.exists() and own.is_file():
+        path = own
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:

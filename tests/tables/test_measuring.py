@@ -267,8 +267,21 @@ def test_ids_that_do_not_ascend_from_one_are_refused(ids):
         measured(np.ones((3, 3), np.int32), np.array(ids))
 
 
-def test_arrays_of_another_box_are_refused_by_name():
-    labels = np.ones((3, 3), np.int32)
+MAPS = {"prob": np.zeros((3, 3), np.uint8)}
+PLANES = np.zeros((3, 3, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("planes", "maps", "message"),
+    [
+        (PLANES[:, :2], MAPS, r"planes is \(3, 2, 3\)"),
+        (PLANES, {"prob": np.zeros((3, 4), np.uint8)}, r"prob is \(1, 3, 4\)"),
+        (PLANES[:2], MAPS, r"planes is uint8 of shape \(2, 3, 3\).* 3 channels"),
+        (PLANES, {"prob": np.zeros((3, 3))}, "prob is float64"),
+        (PLANES, {**MAPS, "type": PLANES}, "type is uint8 .* 0 channels"),
+    ],
+)
+def test_arrays_of_another_shape_or_kind_are_refused_by_name(planes, maps, message):
     frame = Frame(
         box=Box.of_shape((3, 3)),
         mpp=1.0,
@@ -276,15 +289,6 @@ def test_arrays_of_another_box_are_refused_by_name():
         canvas_shape=(3, 3),
         window_px=3,
     )
-    planes = np.zeros((3, 3, 3), np.uint8)
-    with pytest.raises(ShapeMismatch, match=r"prob is \(3, 4\)"):
-        measure(
-            labels,
-            np.array([1]),
-            planes=planes,
-            maps={"prob": np.zeros((3, 4), np.uint8)},
-            frame=frame,
-        )
-    maps = {"prob": np.zeros((3, 3), np.uint8), "type": np.zeros((2, 3, 3), np.uint8)}
-    with pytest.raises(ShapeMismatch, match="2 channels for 0 type names"):
+    labels = np.ones((3, 3), np.int32)
+    with pytest.raises(ShapeMismatch, match=message):
         measure(labels, np.array([1]), planes=planes, maps=maps, frame=frame)

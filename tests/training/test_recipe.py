@@ -2,15 +2,14 @@ from pathlib import Path
 
 import pytest
 
-import segpipe.training
 from segpipe.errors import SettingsError
 from segpipe.networks import networks
-from segpipe.training.recipe import read_recipe
+from segpipe.training.recipe import RECIPES, read_recipe, shipped_recipe
 
-RECIPES = sorted((Path(segpipe.training.__file__).parent / "recipes").glob("*.toml"))
+SHIPPED = sorted(RECIPES.glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=[p.stem for p in RECIPES])
+@pytest.mark.parametrize("path", SHIPPED, ids=[p.stem for p in SHIPPED])
 def test_every_recipe_that_ships_is_sound(path):
     recipe = read_recipe(path)
     assert recipe.network in networks()
@@ -20,7 +19,7 @@ def test_every_recipe_that_ships_is_sound(path):
 
 
 def test_the_shipped_weights_never_see_kumar():
-    shipped = next(p for p in RECIPES if p.stem == "hoverlite")
+    shipped = next(p for p in SHIPPED if p.stem == "hoverlite")
     assert "kumar" not in {one.name for one in read_recipe(shipped).sets}
 
 
@@ -35,12 +34,17 @@ def test_the_shipped_weights_never_see_kumar():
     ],
 )
 def test_a_wrong_recipe_is_refused_with_its_fault(tmp_path, old, new, reason):
-    text = next(p for p in RECIPES if p.stem == "hoverlite").read_text()
+    text = next(p for p in SHIPPED if p.stem == "hoverlite").read_text()
     assert old in text
     path = tmp_path / "wrong.toml"
     path.write_text(text.replace(old, new))
     with pytest.raises(SettingsError, match=reason):
         read_recipe(path)
+
+
+def test_a_recipe_that_ships_is_known_by_name():
+    assert read_recipe(Path("hoverlite")) == shipped_recipe("hoverlite")
+    assert shipped_recipe("no_such_network") is None
 
 
 def test_a_missing_recipe_is_refused(tmp_path):

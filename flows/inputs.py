@@ -1,0 +1,154 @@
+"""From what stands on the command line to slides with ids that are theirs alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.manifests import Listed, read_manifest
+from segpipe.config import SlideRef
+from segpipe.errors import SettingsError, SlideError, SlideNotFound
+from segpipe.slides import find_slides, slide_fingerprint
+from segpipe.stages.naming import slide_id_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The slides of a run."""
+
+    slides: tuple[SlideRef, ...]
+    """Each once, with an id of its own, in the order given."""
+    is_cohort: bool
+    """Whether they came from a folder, a manifest, or several arguments."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about how the inputs were read."""
+
+
+def read_inputs(paths: Sequence[Path]) -> Inputs:
+    """Turn slides, folders and manifests into the slides of a run.
+
+    The id of a slide is its file's name made safe, or what the manifest says. Slides
+    whose ids would be the same get the first eight digits of their fingerprint behind
+    it, all of them, so that ids don't depend on the order. A path named twice is one slide.
+
+    Raises
+    ------
+    SlideNotFound
+        If a folder has no slide in it.
+    SettingsError
+        If a manifest won't do, or gives two slides one id.
+    """
+    listed: list[Listed] = []
+    notes: list[str] = []
+    is_cohort = len(paths) > 1
+    for path in paths:
+        if path.suffix.lower() == ".csv":
+            manifest = read_manifest(path)
+            listed += manifest.slides
+            is_cohort = True
+            if manifest.ignored:
+                notes.append(f"{path}: ignored columns {', '.join(manifest.ignored)}.")
+        else:
+            found = _slides_at(path)
+            listed += found
+            is_cohort |= [one.slide.path for one in found] != [path]
+    return Inputs(
+        slides=_with_own_ids(_once(listed)), is_cohort=is_cohort, notes=tuple(notes)
+    )
+
+
+def _slides_at(path: Path) -> list[Listed]:
+    """Return the slide at a path, or those in the folder there."""
+    if not path.is_dir():
+        return [_named(path)]
+    found = find_slides(path)
+    if not found:
+        message = (
+            f"No slide in folder {path}: no file in it or below it has the suffix of a "
+            "format that `segpipe readers` lists. Name the files themselves if they are."
+        )
+        raise SlideNotFound(message)
+    return [_named(slide) for slide in found]
+
+
+def _named(path: Path) -> Listed:
+    return Listed(slide=SlideRef(id=slide_id_of(path), path=path))
+
+
+def _once(listed: Iterable[Listed]) -> list[Listed]:
+    """Keep one of each path.
+
+    Raises
+    ------
+    SettingsError
+        If the same path is listed with different settings.
+    """
+    by_path: dict[Path, Listed] = {}
+    for one in listed:
+        known = by_path.setdefault(one.slide.path.resolve(), one)
+        if known.slide.model_copy(update={"path": one.slide.path}) != one.slide:
+            message = (
+                f"{one.slide.path} is listed twice, and not alike: once as "
+                f"{_described(known.slide)}, once as {_described(one.slide)}. Keep one."
+            )
+            raise SettingsError(message)
+    return list(by_path.values())
+
+
+def _described(slide: SlideRef) -> str:
+    return f"{slide.id} (mpp {slide.mpp}, tissue mask {slide.tissue_mask})"
+
+
+def _with_own_ids(listed: Sequence[Listed]) -> tuple[SlideRef, ...]:
+    """Tell slides of the same name apart.
+
+    Raises
+    ------
+    SettingsError
+        If two slides were given the same id.
+    """
+    given = _shared(one.slide.id for one in listed if one.id_is_given)
+    if given:
+        paths = [str(one.slide.path) for one in listed if one.slide.id.casefold() in given]
+        message = (
+            f"One slide_id for several slides: {', '.join(sorted(given))} for "
+            f"{', '.join(paths[:5])}. Give each its own."
+        )
+        raise SettingsError(message)
+    by_content = _told_apart(listed, _content_digits)
+    return tuple(one.slide for one in _told_apart(by_content, _path_digits))
+
+
+def _told_apart(
+    listed: Sequence[Listed], digits_of: Callable[[Path], str]
+) -> list[Listed]:
+    """Put digits behind the ids that occur more than once, but for given ones."""
+    shared = _shared(one.slide.id for one in listed)
+
+    def own(one: Listed) -> Listed:
+        if one.id_is_given or one.slide.id.casefold() not in shared:
+            return one
+        chosen = f"{one.slide.id}-{digits_of(one.slide.path)}"
+        return replace(one, slide=one.slide.model_copy(update={"id": chosen}))
+
+    return [own(one) for one in listed]
+
+
+def _shared(ids: Iterable[str]) -> frozenset[str]:
+    """Return the ids that occur more than once, in lower case: file systems may not care."""
+    counts = Counter(each.casefold() for each in ids)
+    return frozenset(each for each, n in counts.items() if n > 1)
+
+
+def _content_digits(path: Path) -> str:
+    try:
+        return slide_fingerprint(path)[:8]
+    except SlideError:
+        return _path_digits(path)
+
+
+def _path_digits(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]

@@ -1,0 +1,35 @@
+"""How fast maps become a label map, beside the published algorithm in this process."""
+
+import time
+
+import numpy as np
+import pytest
+from golden import AT_QUARTER_UM, maps
+from published import published_decoding
+
+from segpipe.decoding.hv import decode_hv
+
+SIDE = 2048
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The golden maps of dense tissue, repeated."""
+    prob, hv = maps("17")
+    times = SIDE // prob.shape[0]
+    return np.tile(prob, (times, times)), np.tile(hv, (1, times, times))
+
+
+def test_decoding_beside_the_published_algorithm(benchmark, large):
+    prob, hv = large
+    decode_hv(prob[:64, :64], hv[:, :64, :64], decoding=AT_QUARTER_UM)  # compiled
+    labels = benchmark(decode_hv, prob, hv, decoding=AT_QUARTER_UM)
+    started = time.perf_counter()
+    theirs = published_decoding(prob, hv)
+    seconds = time.perf_counter() - started
+    if benchmark.stats is not None:
+        ours = benchmark.stats.stats.min
+        benchmark.extra_info["mpx_per_s"] = round(prob.size / 1e6 / ours, 1)
+        benchmark.extra_info["times_the_published"] = round(seconds / ours, 1)
+        print(f"\n{benchmark.extra_info}")  # noqa: T201 - what a benchmark is for
+    assert labels.max() > 0.8 * theirs.max()
