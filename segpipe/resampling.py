@@ -105,7 +105,9 @@ def resample(rgb: RGB, *, box: Box, scale: Fraction, source: Box) -> RGB:
             f"Canvas {box} at scale {scale} needs level {needed}; given: {source}."
         )
         raise ShapeMismatch(message)
-    if box.is_empty or scale == 1:
+    if box.is_empty:
+        return np.empty((*box.shape, 3), np.uint8)
+    if scale == 1:
         return np.array(rgb[needed.relative_to(source).slices()])
     starts_y, weights_y = _axis(box.y0, box.y1, scale)
     starts_x, weights_x = _axis(box.x0, box.x1, scale)

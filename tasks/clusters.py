@@ -20,7 +20,8 @@ from segpipe.config import Settings
 from segpipe.errors import SettingsError
 from segpipe.stages.devices import resolve_device
 from segpipe.stages.pricing import default_workers
-from tasks.mapping import ClusterLost, connected
+from tasks.faults import ClusterLost
+from tasks.mapping import connected
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -232,4 +233,4 @@ class Readiness(WorkerPlugin):
 
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
-        # import segpipe.stages.path  # noqa: F401, PLC0415
+        import segpipe.stages.path  # noqa: F401, PLC0415

@@ -23,14 +23,11 @@ from distributed import Client, Future, KilledWorker
 
 from segpipe.errors import SegpipeError, StageFailed
 from segpipe.stages._stage import Mapper
-from tasks.transient import is_transient
+from tasks.faults import ClusterLost, is_transient
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
-class ClusterLost(SegpipeError, ConnectionError):
-    """The scheduler or all of its workers are gone; no slide is to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,22 +1,25 @@
-"""The row of every slide in a result folder, as ``slides.parquet``."""
+"""All slides of a result folder: ``slides.parquet`` and the cohort's page."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from segpipe.report.cohort_page import cohort_page
+from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import SlideRow, write_slides
 
 
 def write_catalog(layout: Layout) -> tuple[SlideRow, ...]:
-    """Write ``slides.parquet`` anew from what each slide left, and return its rows.
+    """Write table and page of the slides anew from what each left; return the rows.
 
     A slide that was done and is quarantined now is quarantined.
     """
     rows = {row.slide_id: row for row in (*_done(layout), *_quarantined(layout))}
     catalog = tuple(rows[slide_id] for slide_id in sorted(rows))
     write_slides(catalog, layout.slides)
+    write_text(layout.cohort_report, cohort_page(catalog))
     return catalog
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segpipe.arrays import RGB, to_rgb
 from segpipe.geometry import Box
 from segpipe.report import slide_page as pages
-from segpipe.report.details import Detail, choose_boxes
+from segpipe.report.details import SIDE_UM, Detail, choose_boxes
 from segpipe.report.overview import Overview, draw_overview, with_title
 from segpipe.report.pictures import write_png
 from segpipe.slides import open_slide
@@ -24,8 +24,6 @@ from segpipe.tables.slides import SlideRow
 
 THUMBNAIL_PX = 1400
 """Longer side of the picture of the whole slide."""
-DETAIL_UM = 150.0
-"""Side of a close look."""
 _PLACES = ("y_um", "x_um", "nucleus_id")
 
 
@@ -53,7 +51,7 @@ def _overview(plan: Plan, nuclei: pd.DataFrame) -> RGB:
     """Draw the whole slide and close looks."""
     mpp, shape = plan.canvas.mpp, plan.canvas.shape
     y_px, x_px = (nuclei[name].to_numpy() / mpp for name in ("y_um", "x_um"))
-    side_px = round(DETAIL_UM / mpp)
+    side_px = round(SIDE_UM / mpp)
     boxes = choose_boxes(y_px, x_px, canvas_shape=shape, side_px=side_px)
     types = np.zeros(len(nuclei) + 1, np.uint8)
     types[nuclei["nucleus_id"].to_numpy()] = nuclei["type_id"].to_numpy()

@@ -98,7 +98,7 @@ def _refuse_channels(
     for name, stack in stacks.items():
         if stack.ndim != 3 or len(stack) != wanted[name] or stack.dtype != np.uint8:
             message = (
-                f"{name} is {stack.dtype} of shape {stack.shape}; measuring needs uint8 "
-                f"with {wanted[name]} channels (types are named {type_names})."
+                f"{name} is {stack.dtype} of shape {stack.shape}; measuring needs "
+                f"uint8 with {wanted[name]} channels (type names: {type_names})."
             )
             raise ShapeMismatch(message)

@@ -208,7 +208,7 @@ def _step(
 
 def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
     values = {name: float(term) for name, term in terms.items()}
-    bad = [f"{name} = {value}" for name, value in values.items() if value - value != 0]
+    bad = [f"{n} = {value}" for n, value in values.items() if not math.isfinite(value)]
     if bad:
         message = (
             f"Step {step}: {', '.join(bad)}. The last checkpoint is from before; "

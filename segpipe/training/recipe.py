@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segpipe.errors import SettingsError
 from segpipe.training.augment import Augmentation
@@ -63,6 +64,18 @@ class Recipe(_Frozen):
     """Licence of the weights."""
     data: str = ""
     """Where the images come from and how to cite them, for the card."""
+
+    @model_validator(mode="after")
+    def _know_every_class(self) -> Self:
+        for one in self.sets:
+            strange = [k for k in one.classes if not 1 <= k <= len(self.types)]
+            if strange:
+                message = (
+                    f"the set {one.name} has types that become type {strange[0]}, but "
+                    f"the recipe names {len(self.types)} types"
+                )
+                raise ValueError(message)
+        return self
 
 
 def shipped_recipe(network: str) -> Recipe | None:

@@ -132,7 +132,7 @@ def test_a_zarr_without_pictures_is_refused(tmp_path):
 def test_metadata_that_can_not_be_followed_are_refused(ome, tmp_path):
     node = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
     (tmp_path / "zarr.json").write_text(json.dumps(node))
-    with pytest.raises(SlideCorrupt, match="damaged|can't be followed"):
+    with pytest.raises(SlideCorrupt, match=r"damaged|can't be followed"):
         open_slide(tmp_path)
 
 

@@ -1,0 +1,86 @@
+"""The steps of a slide as Prefect tasks: one each for plan, stages and publishing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.utilities.annotations import quote
+
+from segpipe.config import Settings, SlideRef
+from segpipe.stages import (
+    labelling,
+    measuring,
+    planning,
+    predicting,
+    publishing,
+    stitching,
+    tiling,
+)
+from segpipe.stages._stage import Stage, run_stage
+from segpipe.stages.plan import Plan
+from segpipe.tables.slides import SlideRow
+from tasks import policy
+from tasks.clusters import current_address
+from tasks.listening import tell
+from tasks.mapping import dask_map
+from tasks.quarantining import naming_stage
+
+
+@task(task_run_name="plan {slide.id}", **policy.STAGE)
+def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> quote[Plan]:
+    """Decide everything about a slide; every refusal is here.
+
+    The plan is quoted, for it and for all tasks: Prefect would look for futures among its
+    thousands of window numbers, a third of a second for each task.
+    """
+    return quote(planning.plan_slide(slide, settings, out))
+
+
+@task(task_run_name="tile {plan.slide.id}", **policy.STAGE)
+def tile_slide(plan: Plan) -> None:
+    """Read the tissue at the network's resolution."""
+    _run(tiling.STAGE, plan)
+
+
+@task(task_run_name="predict {plan.slide.id}", **policy.STAGE)
+def predict_maps(plan: Plan) -> None:
+    """Run the network over every window with tissue."""
+    _run(predicting.STAGE, plan)
+
+
+@task(task_run_name="label {plan.slide.id}", **policy.STAGE)
+def label_tiles(plan: Plan) -> None:
+    """Decode the maps to instances, tile by tile."""
+    _run(labelling.STAGE, plan)
+
+
+@task(task_run_name="stitch {plan.slide.id}", **policy.STAGE)
+def stitch_nuclei(plan: Plan) -> None:
+    """Make nuclei of the tiles' instances."""
+    _run(stitching.STAGE, plan)
+
+
+@task(task_run_name="measure {plan.slide.id}", **policy.STAGE)
+def measure_nuclei(plan: Plan) -> None:
+    """Measure every nucleus and write the table."""
+    _run(measuring.STAGE, plan)
+
+
+@task(task_run_name="publish {plan.slide.id}", **policy.STAGE)
+def publish_slide(plan: Plan) -> SlideRow:
+    """Write report and row, and drop what isn't kept."""
+    with naming_stage("publish"):
+        return publishing.publish(plan)
+
+
+def _run(stage: Stage, plan: Plan) -> None:
+    """Run a stage on the workers at hand; what the ledger has is skipped."""
+    name = f"{stage.name} {plan.slide.id}"
+    on_gpu = stage.on_device and plan.device != "cpu"
+    resources = {"GPU": 1.0} if on_gpu else None
+    with (
+        naming_stage(stage.name),
+        dask_map(current_address(), name=name, resources=resources) as map_,
+    ):
+        run_stage(stage, plan, map_=map_, listener=tell)
