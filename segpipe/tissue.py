@@ -36,23 +36,28 @@ class TissueRules:
     glass_brightness: float = 200.0
     """Pixels whose channels all exceed this, with little colour, show the tint of the
     glass."""
-    glass_colour: float = 8.0
-    """Most tint that glass may have; more is pale tissue."""
+    glass_colour: float = 16.0
+    """Most tint that glass may have."""
+    glass_pink: float = 5.0
+    """Most that green may fall short of the mean of red and blue in it: tint is mostly
+    yellow or cyan, and pale eosin has 8."""
     black_below: float = 60.0
-    """Brightest channel of black borders and ink, if they have no colour either: the
-    darkest purple of dense tissue has this little light, but 20 of colour."""
-    ink_ratio: float = 1.3
-    """Red over green optical density of blue and green ink: 1.4 and more.
-    Haematoxylin has 0.9 (Ruifrok and Johnston, 2001), at most 1.2."""
-    red_ink_density: float = 0.4
-    """Least green optical density of red ink."""
+    """Brightest channel of black borders and ink, if they have little colour as well:
+    the darkest purple of dense tissue is as dark, but has 30 of colour."""
+    cold_ink_ratio: float = 1.15
+    """Least red over green optical density of blue and green ink. Haematoxylin has 0.9
+    (Ruifrok and Johnston, 2001) and goes up to 1.3 in bluish slides, where it is pale."""
     red_ink_blue: float = 0.8
     """Least blue over green optical density of red ink. Eosin has 0.5, blood 0.75."""
-    red_ink_red: float = 0.15
+    red_ink_red: float = 0.25
     """Most red over green optical density of red ink: melanin and bile have more."""
+    ink_density: float = 0.5
+    """Optical density that more than half of a stroke exceeds. No annotated tile has a
+    piece of such colour and density of more than 1400 um2."""
     least_ink_um2: float = 20_000.0
-    """A pen leaves strokes; smaller specks of such colour are pigment or bluish
-    nuclei and stay."""
+    """Smallest stroke of a pen; specks of such colour are pigment or bluish nuclei."""
+    ink_rim_um: float = 16.0
+    """The edge of a stroke is blurred into the colour of what lies beside."""
     speck_share: float = 1e-5
     """Smallest pale piece of tissue, as a share of the picture, within the two limits
     below: a thread on a small clean slide counts, on a full section it is dirt."""
@@ -61,8 +66,8 @@ class TissueRules:
     most_speck_um2: float = 1_000.0
     """A square of 32 um, four cells wide."""
     nucleus_colour: float = 24.0
-    """Colour, not that of ink, with which even the smallest piece counts: nuclei in fat
-    lie far apart, and nothing of the cells between them shows. Theirs is 25 to 80."""
+    """Colour with which even the smallest piece counts: nuclei in fat lie far apart,
+    and nothing of the cells between them shows. Theirs is 25 to 80."""
     nucleus_um2: float = 6.0
     """Smallest such piece: the end of a flat nucleus, two pixels of 2 um."""
     hole_um2: float = 5_000.0
@@ -70,6 +75,7 @@ class TissueRules:
 
 
 RULES = TissueRules()
+NEIGHBOURS = np.ones((3, 3), np.bool_)
 
 
 def tissue_mask(rgb: RGB, *, mpp: float, rules: TissueRules = RULES) -> Mask:
@@ -108,23 +114,23 @@ def tissue_mask(rgb: RGB, *, mpp: float, rules: TissueRules = RULES) -> Mask:
         return np.zeros(rgb.shape[:2], np.bool_)
     levelled = _levelled(rgb, rules)
     colour = np.ptp(levelled, axis=2)
-    is_ink = _ink_coloured(levelled, rules)
-    excluded = _black(rgb, rules) | _strokes(is_ink, mpp, rules)
+    excluded = _black(rgb, rules) | _strokes(levelled, mpp, rules)
     coloured = (colour > _threshold(colour[~excluded], rules)) & ~excluded
-    strong = coloured & (colour > rules.nucleus_colour) & ~is_ink
+    strong = coloured & (colour > rules.nucleus_colour)
     pieces = _without_specks(coloured, strong, mpp, rules)
-    large_holes = _pieces_from(~pieces, rules.hole_um2 / mpp**2)
-    return ~large_holes & ~excluded
+    return (pieces | _small_holes(pieces, mpp, rules)) & ~excluded
 
 
 def _levelled(rgb: RGB, rules: TissueRules) -> NDArray[np.float32]:
     """Divide by the tint of the glass, as far as some glass is seen."""
     pixels = rgb.reshape(-1, 3)
-    is_padding = pixels.min(axis=1) == 255
-    is_bright = pixels.min(axis=1) > rules.glass_brightness
-    is_neutral = np.ptp(pixels, axis=1) <= rules.glass_colour
-    glass = pixels[is_bright & is_neutral & ~is_padding]
-    white = np.median(glass, axis=0) if len(glass) else np.full(3, 255.0)
+    pixels = pixels[(pixels.min(axis=1) > rules.glass_brightness)]
+    pixels = pixels[pixels.min(axis=1) < 255]  # padding, not glass
+    pink = np.abs(pixels @ np.float32([0.5, -1, 0.5]))
+    is_glass = (np.ptp(pixels, axis=1) <= rules.glass_colour) & (
+        pink <= rules.glass_pink
+    )
+    white = np.median(pixels[is_glass], axis=0) if is_glass.any() else np.ones(3)
     gains = (white.max() / white).astype(np.float32)
     levelled: NDArray[np.float32] = np.minimum(rgb * gains, np.float32(255))
     return levelled
@@ -132,29 +138,26 @@ def _levelled(rgb: RGB, rules: TissueRules) -> NDArray[np.float32]:
 
 def _black(rgb: RGB, rules: TissueRules) -> Mask:
     is_dark: Mask = rgb.max(axis=2) < rules.black_below
-    is_grey: Mask = np.ptp(rgb, axis=2) <= rules.least_colour
+    is_grey: Mask = np.ptp(rgb, axis=2) <= rules.most_colour
     return is_dark & is_grey
 
 
-def _ink_coloured(levelled: NDArray[np.float32], rules: TissueRules) -> Mask:
-    """Find pixels of the colour of blue, green or red ink."""
+def _strokes(levelled: NDArray[np.float32], mpp: float, rules: TissueRules) -> Mask:
+    """Find strokes of blue, green or red ink, with their blurred rim."""
     density = -np.log10(np.maximum(levelled, 1) / 255)
     red, green, blue = (density[..., channel] for channel in range(3))
+    is_cold = red > rules.cold_ink_ratio * green
+    is_red = (blue > rules.red_ink_blue * green) & (red < rules.red_ink_red * green)
     is_coloured = np.ptp(levelled, axis=2) > rules.least_colour
-    is_cold: Mask = is_coloured & (red > rules.ink_ratio * green)
-    is_red: Mask = (
-        (green > rules.red_ink_density)
-        & (blue > rules.red_ink_blue * green)
-        & (red < rules.red_ink_red * green)
+    pieces = _labelled((is_cold | is_red) & is_coloured)
+    is_dense = density.max(axis=2) > rules.ink_density
+    n_dense = np.bincount(pieces.ravel(), weights=is_dense.ravel())
+    is_stroke = (n_dense >= rules.least_ink_um2 / mpp**2) & (
+        2 * n_dense > np.bincount(pieces.ravel())
     )
-    return is_cold | is_red
-
-
-def _strokes(is_ink: Mask, mpp: float, rules: TissueRules) -> Mask:
-    """Return the large pieces of ink, with their blurred rim."""
-    strokes = _pieces_from(is_ink, rules.least_ink_um2 / mpp**2)
-    rimmed: Mask = ndimage.binary_dilation(strokes, np.ones((3, 3), np.bool_))
-    return rimmed
+    is_stroke[0] = False
+    rim_px = max(1, round(rules.ink_rim_um / mpp))
+    return ndimage.binary_dilation(is_stroke[pieces], NEIGHBOURS, iterations=rim_px)
 
 
 def _threshold(colour: NDArray[np.float32], rules: TissueRules) -> float:
@@ -189,6 +192,17 @@ def _without_specks(
     return kept
 
 
+def _small_holes(mask: Mask, mpp: float, rules: TissueRules) -> Mask:
+    """Return the holes to fill: small, and not open to the edge of the picture."""
+    holes = _labelled(~mask)
+    is_small = np.bincount(holes.ravel()) <= rules.hole_um2 / mpp**2
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        is_small[edge] = False
+    is_small[0] = False
+    filled: Mask = is_small[holes]
+    return filled
+
+
 def _pieces_from(mask: Mask, least_px: float) -> Mask:
     """Keep the pieces of at least so many pixels."""
     pieces = _labelled(mask)
@@ -201,5 +215,5 @@ def _pieces_from(mask: Mask, least_px: float) -> Mask:
 def _labelled(mask: Mask) -> NDArray[np.int32]:
     """Give each piece its number; pixels touch at sides or corners."""
     pieces: NDArray[np.int32]
-    pieces, _ = ndimage.label(mask, np.ones((3, 3), np.bool_))
+    pieces, _ = ndimage.label(mask, NEIGHBOURS)
     return pieces

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from segpipe.errors import StageFailed
 from segpipe.stages.events import BatchDone, Listener, StageDone, StageStarted, silent
+from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.plan import Plan
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger, Receipt
@@ -87,7 +88,8 @@ def run_stage(
     ledger.open(stage.name, key)
     done = ledger.done_units(stage.name, key)
     if not done:
-        stage.prepare(plan)
+        with naming_full_disk(plan.out):
+            stage.prepare(plan)
     todo = [unit for unit in units if unit not in done]
     listener(
         StageStarted(plan.slide.id, stage.name, len(units), len(units) - len(todo))
@@ -96,7 +98,8 @@ def run_stage(
     for receipt in map_(work, batches(todo, stage.batch_units)):
         listener(BatchDone(plan.slide.id, stage.name, receipt))
     _check_complete(stage, units, ledger.done_units(stage.name, key))
-    stage.finish(plan)
+    with naming_full_disk(plan.out):
+        stage.finish(plan)
     seconds = time.perf_counter() - started
     ledger.close(stage.name, key, seconds=seconds)
     listener(StageDone(plan.slide.id, stage.name, len(units), seconds, resumed=False))
@@ -116,10 +119,12 @@ def work_batch(stage: Stage, plan_path: str, units: tuple[int, ...]) -> Receipt:
     """
     plan = _plan_at(plan_path, Path(plan_path).stat().st_mtime_ns)
     started = time.perf_counter()
-    count = stage.work(plan, units)
-    receipt = Receipt(units=units, count=count, seconds=time.perf_counter() - started)
     ledger = Ledger(Layout(plan.out), plan.slide.id)
-    ledger.write(stage.name, plan.keys[stage.name], receipt)
+    with naming_full_disk(plan.out):
+        count = stage.work(plan, units)
+        seconds = time.perf_counter() - started
+        receipt = Receipt(units=units, count=count, seconds=seconds)
+        ledger.write(stage.name, plan.keys[stage.name], receipt)
     return receipt
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +17,9 @@ from segpipe.config import SlideRef
 from segpipe.errors import OutputNotOurs, OutputNotWritable
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says when nothing more can be written."""
 
 FORMAT = 1
 """Version of the result folder's layout."""
@@ -45,6 +52,28 @@ def prepare_out(out: Path) -> Layout:
     if not os.access(layout.out, os.W_OK):
         raise OutputNotWritable(_unwritable(out, "no write permission"))
     return layout
+
+
+@contextmanager
+def naming_full_disk(out: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that says what to do.
+
+    Raises
+    ------
+    OutputNotWritable
+        With the room that is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free_gib = shutil.disk_usage(out).free / 2**30
+        message = (
+            f"{os.strerror(error.errno)}: {out} has {free_gib:.2f} GiB free. Make room "
+            "and run the same command again; what is finished is kept."
+        )
+        raise OutputNotWritable(message) from error
 
 
 def _unwritable(out: Path, reason: str) -> str:

@@ -1,6 +1,8 @@
 """The promises of the README, on a real piece of tissue with the shipped network."""
 
 import itertools
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -147,3 +149,27 @@ def test_every_row_is_a_nucleus_of_the_label_map(undisturbed):
     areas = np.bincount(labels.ravel())[1:]
     assert np.array_equal(nuclei.nucleus_id, np.arange(1, len(areas) + 1))
     assert np.allclose(nuclei.area_um2, areas * 0.499**2)
+
+
+def test_a_full_disk_is_named_and_the_next_run_goes_on(
+    undisturbed, crop, settings, tmp_path
+):
+    """A child process that may write no file over a limit stands for a full disk."""
+    for largest in (4_000, 150_000):
+        code = (
+            "import resource, sys; from segpipe.stages.slide import segment_slide; "
+            "from segpipe.config import Settings, SlideRef; "
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest})); "
+            f"segment_slide(SlideRef.model_validate_json({crop.model_dump_json()!r}), "
+            f"{str(tmp_path)!r}, "
+            f"Settings.model_validate_json({settings.model_dump_json()!r}))"
+        )
+        died = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert died.returncode == 1
+        assert "OutputNotWritable" in died.stderr.splitlines()[-1], died.stderr
+        assert "run the same command again" in died.stderr
+        assert not Layout(tmp_path).table("crop").exists()
+    segment_slide(crop, tmp_path, settings)
+    assert same(undisturbed, tmp_path)

@@ -118,7 +118,7 @@ def test_dust_is_no_tissue(grey):
 
 def test_faint_specks_on_a_large_section_are_dirt():
     dirty = section()
-    dirty[50:53, 50:53] = PALE
+    dirty[50, 50] = PALE
     assert not tissue_mask(dirty, mpp=8)[:100, :100].any()
 
 
@@ -135,9 +135,9 @@ def test_a_lone_nucleus_on_a_clean_slide_counts(mpp, corner):
 
 
 def test_nuclei_scattered_in_fat_count_on_a_full_section():
-    fat = glass((2000, 2000))
-    fat[100:103, 100:103] = HAEMATOXYLIN
-    assert tissue_mask(fat, mpp=4)[101, 101]
+    fat = glass((900, 900))
+    fat[101, 101] = HAEMATOXYLIN
+    assert tissue_mask(fat, mpp=8)[101, 101]
 
 
 def test_small_holes_are_filled_and_large_ones_are_not():
