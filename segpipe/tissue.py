@@ -46,7 +46,7 @@ class TissueRules:
     the darkest purple of dense tissue is as dark, but has 30 of colour."""
     cold_ink_ratio: float = 1.15
     """Least red over green optical density of blue and green ink. Haematoxylin has 0.9
-    (Ruifrok and Johnston, 2001) and goes up to 1.3 in bluish slides, where it is pale."""
+    (Ruifrok and Johnston, 2001); bluish slides reach 1.3, but only where pale."""
     red_ink_blue: float = 0.8
     """Least blue over green optical density of red ink. Eosin has 0.5, blood 0.75."""
     red_ink_red: float = 0.25
@@ -126,7 +126,7 @@ def _levelled(rgb: RGB, rules: TissueRules) -> NDArray[np.float32]:
     pixels = rgb.reshape(-1, 3)
     pixels = pixels[(pixels.min(axis=1) > rules.glass_brightness)]
     pixels = pixels[pixels.min(axis=1) < 255]  # padding, not glass
-    pink = np.abs(pixels @ np.float32([0.5, -1, 0.5]))
+    pink = np.abs(pixels @ np.array([0.5, -1, 0.5], np.float32))
     is_glass = (np.ptp(pixels, axis=1) <= rules.glass_colour) & (
         pink <= rules.glass_pink
     )
@@ -157,7 +157,10 @@ def _strokes(levelled: NDArray[np.float32], mpp: float, rules: TissueRules) -> M
     )
     is_stroke[0] = False
     rim_px = max(1, round(rules.ink_rim_um / mpp))
-    return ndimage.binary_dilation(is_stroke[pieces], NEIGHBOURS, iterations=rim_px)
+    strokes: Mask = ndimage.binary_dilation(
+        is_stroke[pieces], NEIGHBOURS, iterations=rim_px
+    )
+    return strokes
 
 
 def _threshold(colour: NDArray[np.float32], rules: TissueRules) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,16 +153,43 @@ def _local(settings: Settings) -> Iterator[str]:
 @contextmanager
 def _cluster(worker_specs: dict[str, Any]) -> Iterator[SpecCluster]:
     scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False}
-    cluster = SpecCluster(
-        scheduler={"cls": Scheduler, "options": scheduler},
-        workers=worker_specs,
-        silence_logs=logging.CRITICAL,
-        name="segpipe",
-    )
+    with _hushed():
+        cluster = SpecCluster(
+            scheduler={"cls": Scheduler, "options": scheduler},
+            workers=worker_specs,
+            silence_logs=logging.CRITICAL,
+            name="segpipe",
+        )
+        try:
+            yield cluster
+        finally:
+            _kill_workers(cluster)
+            with suppress(TimeoutError):
+                cluster.close(timeout=10)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Dask's own log to itself: what matters is raised or told to the listener."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        yield cluster
+        yield
     finally:
-        cluster.close(timeout=10)
+        logger.setLevel(level)
+
+
+def _kill_workers(cluster: SpecCluster) -> None:
+    """End this machine's workers at once: what they finished is on disk.
+
+    Asked politely they take seconds, and a batch that hangs would be waited for.
+    """
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _worker_specs(settings: Settings) -> dict[str, Any]:

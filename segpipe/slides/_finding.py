@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from segpipe.errors import SlideNotFound
-from segpipe.slides import dicom, omezarr
-from segpipe.slides._opening import readers
-from segpipe.slides._translation import translated
+from segpipe.slides import dicom, image, omezarr
+from segpipe.slides._opening import readers, refuse_unreadable
 
-COMPANION_OWNERS = (".mrxs", ".vms", ".vmu")
-"""Files whose pixels lie in others beside them: in a folder of the same stem (MRXS), or
-in JPEGs of the same folder (VMS, VMU)."""
-COMPANION_PICTURES = (".jpg", ".jpeg")
+FLAT = frozenset(image.READER.suffixes)
+"""Beside a slide of several files these are its thumbnails or its pixels."""
+JPEG_OWNERS = frozenset({".vms", ".vmu"})
+"""Hamamatsu files whose pixels lie in JPEGs of the same folder."""
+
+
+RESULTS_MARK = Path("ledger", "run.json")
+"""A folder with this file holds the results of a run, whose stores are no slides."""
 
 
 def find_slides(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Return the slides in a folder and below it, sorted by path.
 
-    Files are taken by the suffixes of the readers and are not opened. A folder with
-    DICOM files directly in it is one slide, as is a zarr folder; nothing inside them is
-    looked at, nor in the companion folder of an MRXS. Hidden entries are skipped.
+    Files are taken by the suffixes of the readers and are not opened. The DICOM files
+    directly in a folder are one slide, named by the folder; so is a zarr folder, in
+    which nothing is looked at, nor in the folder that belongs to an MRXS, nor in the
+    results of an earlier run. Hidden entries are skipped. A folder below that may not
+    be read is returned as if it were a slide: opening it gives the reason, and the
+    other slides are found all the same.
 
     Parameters
     ----------
@@ -34,37 +40,36 @@ def find_slides(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     SlideNotFound
         If there is no such folder.
     SlideNotReadable
-        If a folder may not be read.
+        If the folder may not be read.
     """
     top = Path(folder)
+    refuse_unreadable(top)
     if not top.is_dir():
-        message = f"There is no folder {top} to look for slides in. Check the path."
+        message = f"{top} is a file, not a folder to look for slides in."
         raise SlideNotFound(message)
     suffixes = frozenset(suffix for reader in readers() for suffix in reader.suffixes)
     return tuple(sorted(_slides_below(top, suffixes)))
 
 
 def _slides_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    with translated(folder, "list it"):
-        if dicom.claims(folder) or omezarr.claims(folder):
-            yield folder
+    try:
+        if (folder / RESULTS_MARK).is_file():
             return
+        is_zarr, is_dicom = omezarr.claims(folder), dicom.claims(folder)
         entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith(".")]
+    except PermissionError:
+        yield folder
+        return
+    if is_zarr or is_dicom:
+        yield folder
+    if is_zarr:
+        return
     files = [entry for entry in entries if entry.is_file()]
-    owners = [file for file in files if file.suffix.lower() in COMPANION_OWNERS]
-    yield from _slide_files(files, owners, suffixes)
-    companions = {owner.with_suffix("") for owner in owners}
+    kinds = {file.suffix.lower() for file in files}
+    owned = FLAT if is_dicom or kinds & JPEG_OWNERS else frozenset()
+    wanted = suffixes - owned - frozenset(dicom.READER.suffixes if is_dicom else ())
+    yield from (file for file in files if file.suffix.lower() in wanted)
+    companions = {f.with_suffix("") for f in files if f.suffix.lower() == ".mrxs"}
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink() and entry not in companions:
             yield from _slides_below(entry, suffixes)
-
-
-def _slide_files(
-    files: Iterable[Path], owners: Iterable[Path], suffixes: frozenset[str]
-) -> Iterator[Path]:
-    has_pictures = any(owner.suffix.lower() != ".mrxs" for owner in owners)
-    not_slides = COMPANION_PICTURES if has_pictures else ()
-    for file in files:
-        suffix = file.suffix.lower()
-        if suffix in suffixes and suffix not in not_slides:
-            yield file

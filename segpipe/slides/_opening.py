@@ -122,7 +122,7 @@ def _missing(path: Path) -> str:
         return f"{path} points to {path.readlink()}, which isn't there. Mend the link."
     parent = path.parent
     place = f"in {parent}" if parent.is_dir() else f"and no folder {parent}"
-    return f"There is no slide {path.name} {place}. Check the path."
+    return f"There is no file or folder {path.name} {place}. Check the path."
 
 
 def _suffixes(known: Iterable[Reader]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ is_root = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def test_a_missing_slide_is_named_with_its_folder(tmp_path):
-    with pytest.raises(SlideNotFound, match=r"no slide a\.svs in") as caught:
+    with pytest.raises(SlideNotFound, match=r"no file or folder a\.svs in") as caught:
         open_slide(tmp_path / "a.svs")
     assert str(tmp_path) in str(caught.value)
     assert isinstance(caught.value, FileNotFoundError)
@@ -162,6 +162,12 @@ def test_folders_that_are_slides_count_as_one(tmp_path):
     assert find_slides(zarr) == (zarr,)
 
 
+def test_results_of_an_earlier_run_are_no_slides(tmp_path):
+    fill(tmp_path, "a.svs", "out/ledger/run.json", "out/reports/a.png")
+    fill(tmp_path, "out/stores/a.zarr/zarr.json")
+    assert found_in(tmp_path) == ["a.svs"]
+
+
 def test_links_are_not_followed_round_in_circles(tmp_path):
     fill(tmp_path, "a/b.svs")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
@@ -169,8 +175,29 @@ def test_links_are_not_followed_round_in_circles(tmp_path):
 
 
 def test_looking_in_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(SlideNotFound, match="no folder"):
+    with pytest.raises(SlideNotFound, match="folder gone in"):
         find_slides(tmp_path / "gone")
+    (tmp_path / "a.svs").write_text("a slide")
+    with pytest.raises(SlideNotFound, match="is a file"):
+        find_slides(tmp_path / "a.svs")
+
+
+def test_slides_beside_dicom_files_are_not_lost(tmp_path):
+    folder = write_dicom(tmp_path).path
+    fill(folder, "a.svs", "thumbnail.png", "b/c.ndpi")
+    assert found_in(folder) == [".", "a.svs", "b/c.ndpi"]
+
+
+@pytest.mark.skipif(is_root, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_does_not_hide_the_others(tmp_path):
+    fill(tmp_path, "a/a.svs", "b/b.svs")
+    (tmp_path / "a").chmod(0)
+    try:
+        assert found_in(tmp_path) == ["a", "b/b.svs"]
+        with pytest.raises(SlideNotReadable):
+            open_slide(tmp_path / "a")
+    finally:
+        (tmp_path / "a").chmod(0o700)
 
 
 # Fingerprints
