@@ -11,14 +11,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.inputs import read_inputs
-from flows.outcomes import Outcome, attempt, with_status
 from flows.segment_slide import segment_slide
 from segpipe.config import Settings
 from segpipe.stages.catalog import write_catalog
 from segpipe.stages.outputs import prepare_out
 from tasks import policy
 from tasks.clusters import workers
-from tasks.listening import tell_outcome
+from tasks.listening import tell
+from tasks.outcomes import Outcome, attempt, with_status
 
 NAMED = 5
 """Slides named in the message of a final state."""
@@ -42,7 +42,7 @@ def segment_cohort(
             for slide in read_inputs(inputs).slides:
                 outcome = attempt(segment_slide, slide, chosen, layout.out)
                 outcomes.append(outcome)
-                tell_outcome(outcome)
+                tell(outcome)
     finally:
         write_catalog(layout)
     return final_state(outcomes)

@@ -7,11 +7,19 @@ and context, find it here. A flow that a Prefect worker starts has none: it is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from segpipe.stages.events import Event, Listener, silent
+from segpipe.stages.events import Event
+from tasks.outcomes import Outcome
+
+Listener = Callable[[Event | Outcome], None]
+
+
+def silent(event: Event | Outcome) -> None:
+    """Listen to nothing."""
+
 
 _listener: ContextVar[Listener] = ContextVar("segpipe_listener", default=silent)
 
@@ -26,6 +34,6 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def tell(event: Event) -> None:
+def tell(event: Event | Outcome) -> None:
     """Tell whoever listens."""
     _listener.get()(event)

@@ -15,7 +15,6 @@ FLAT = frozenset(image.READER.suffixes)
 JPEG_OWNERS = frozenset({".vms", ".vmu"})
 """Hamamatsu files whose pixels lie in JPEGs of the same folder."""
 
-
 RESULTS_MARK = Path("ledger", "run.json")
 """A folder with this file holds the results of a run, whose stores are no slides."""
 

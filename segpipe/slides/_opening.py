@@ -145,8 +145,9 @@ def _unknown_folder(path: Path) -> str:
 def _misnamed_file(path: Path) -> str:
     start = first_bytes(path, SHOWN_BYTES)
     return (
-        f"{path} is named {path.suffix}, but its first bytes, {start!r}, begin no "
-        "such file: it is damaged or something else under that name. Copy it again."
+        f"{path} is named {path.suffix}, but no reader recognises it: it starts with "
+        f"{start!r}. It is damaged, an unknown variant, or something else under that "
+        "name. Copy it again, or export it as a pyramidal TIFF."
     )
 
 

@@ -1,4 +1,4 @@
-"""A process killed in the middle leaves nothing that a later run would trust wrongly."""
+"""A process killed in the middle leaves nothing that a later run wrongly trusts."""
 
 import random
 import signal

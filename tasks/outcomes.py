@@ -10,7 +10,7 @@ from typing import Literal
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import OutputNotOurs
 from segpipe.stages.planning import plan_slide
-from segpipe.stages.publishing import already_done
+from segpipe.stages.publishing import already_done, ledger_of
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
@@ -64,7 +64,9 @@ def finished(slide: SlideRef, settings: Settings, out: Path) -> SlideRow | None:
     """
     if not Ledger(Layout(out.resolve()), slide.id).row_path.exists():
         return None
-    return already_done(plan_slide(slide, settings, out))
+    plan = plan_slide(slide, settings, out)
+    with ledger_of(plan).held():
+        return already_done(plan)
 
 
 def with_status(outcomes: Sequence[Outcome], *statuses: Status) -> list[Outcome]:
