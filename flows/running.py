@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.inputs import Inputs, read_inputs
 from segpipe.config import Settings, SlideRef
-from segpipe.errors import SettingsError
+from segpipe.errors import SegpipeError, SettingsError
 from segpipe.stages.catalog import write_catalog
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.planning import plan_slide
@@ -18,7 +20,7 @@ from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
 from tasks.listening import tell
-from tasks.outcomes import Outcome, attempt, finished
+from tasks.outcomes import Outcome, Segment, attempt, finished
 from tasks.quarantining import quarantining
 
 
@@ -62,17 +64,21 @@ def run(request: Request, inputs: Inputs) -> list[Outcome]:
         By what is no single slide's fault.
     """
     layout = prepare_out(request.out)
-    outcomes = _nothing_to_do(request, inputs, layout)
-    if outcomes is None:
-        if request.serial:
-            outcomes = _run_serially(request, inputs, layout)
-        else:
-            outcomes = _run_by_prefect(request, inputs, layout)
+    outcomes = _done_before(request, inputs, layout)
+    if outcomes is not None:
+        for outcome in outcomes:
+            tell(outcome)
+    elif request.serial:
+        outcomes = _each(_segment_in_process, request, inputs, layout)
+    elif not inputs.is_cohort:
+        outcomes = _each(_segment_by_flow, request, inputs, layout)
+    else:
+        return _cohort_by_flow(request, layout)
     write_catalog(layout)
     return outcomes
 
 
-def _nothing_to_do(
+def _done_before(
     request: Request, inputs: Inputs, layout: Layout
 ) -> list[Outcome] | None:
     """Return the outcomes if every slide is done already: no server need be started."""
@@ -81,28 +87,60 @@ def _nothing_to_do(
         return None
     outcomes: list[Outcome] = []
     for slide in inputs.slides:
-        outcome = attempt(_refuse_to_run, slide, request.settings, layout.out)
-        if outcome.status != "unchanged":
+        try:
+            row = finished(slide, request.settings, layout.out)
+        except SegpipeError:
+            return None  # the run will meet it and say so
+        if row is None:
             return None
-        outcomes.append(outcome)
-    for outcome in outcomes:
-        tell(outcome)
+        outcomes.append(Outcome(slide=slide, status="unchanged", row=row))
     return outcomes
 
 
-def _refuse_to_run(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
-    raise NotImplementedError
-
-
-def _run_serially(request: Request, inputs: Inputs, layout: Layout) -> list[Outcome]:
+def _each(
+    segment: Segment, request: Request, inputs: Inputs, layout: Layout
+) -> list[Outcome]:
     outcomes = []
     for slide in inputs.slides:
-        outcome = attempt(_segment_serially, slide, request.settings, layout.out)
+        outcome = attempt(segment, slide, request.settings, layout.out)
         tell(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
-def _segment_serially(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
+def _segment_in_process(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
     with quarantining(slide, out):
         return segment_in_process(slide, out, settings, listener=tell)
+
+
+def _segment_by_flow(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
+    """Segment a slide by its flow; refusals are said while the API comes up."""
+    with _quiet_prefect_api() as wait_for_api:
+        with quarantining(slide, out):
+            plan_slide(slide, settings, out)
+        from flows.segment_slide import segment_slide  # noqa: PLC0415 - Prefect, Dask
+        from tasks.clusters import workers  # noqa: PLC0415
+
+        with workers(settings):
+            wait_for_api()
+            return segment_slide(slide, settings, out)
+
+
+def _cohort_by_flow(request: Request, layout: Layout) -> list[Outcome]:
+    with _quiet_prefect_api() as wait_for_api:
+        from flows.segment_cohort import segment_cohort  # noqa: PLC0415 - Prefect, Dask
+        from tasks.clusters import workers  # noqa: PLC0415
+
+        with workers(request.settings):
+            wait_for_api()
+            inputs = [path.resolve() for path in request.inputs]
+            outcomes: Any = segment_cohort(inputs, layout.out, request.settings)
+            return list(outcomes)
+
+
+def _quiet_prefect_api() -> AbstractContextManager[Callable[[], None]]:
+    """Have an API, and leave the terminal to the progress bars and the summary."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from tasks.embedded_server import prefect_api  # noqa: PLC0415 - Prefect
+
+    return prefect_api()

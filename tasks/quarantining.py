@@ -41,3 +41,8 @@ def stage_of(error: BaseException) -> str:
     notes = getattr(error, "__notes__", [])
     named = (note.removeprefix(STAGE_NOTE) for note in notes if STAGE_NOTE in note)
     return next(named, "plan")
+
+
+def reason_of(error: BaseException) -> str:
+    """Say an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,9 +1,10 @@
 """Tiled and pyramidal TIFF, Aperio SVS, OME-TIFF and QPTIFF, by tifffile's tags.
 
-Tags are read once; tiles are then read with ``pread`` and decoded by imagecodecs, five
-times as fast as through OpenSlide. Formats that are TIFF in name only (NDPI's one
-endless strip, BIF's overlapping tiles, SCN's collections, Philips' padded levels, the
-mislabelled colours of JPEG 2000 33003) are left to OpenSlide.
+Tags are read once; tiles are then read with ``pread`` and decoded by imagecodecs, four
+to five times as fast as through OpenSlide (Aperio JPEG, boxes of 1024 pixels). Formats
+that are TIFF in name only (NDPI's one endless strip, BIF's overlapping tiles, SCN's
+collections, Philips' padded levels, the unsaid YCbCr of JPEG 2000 33003) are left to
+OpenSlide.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def read_canvas(slide: Slide, canvas: Canvas, box: Box) -> RGB:
     return resample(pixels, box=box, scale=canvas.ratio, source=source)
 
 
-BLOCK_PX = 256
-"""A whole canvas is read in blocks of this side, so its level may be huge."""
+BLOCK_LEVEL_PX = 4096
+"""A whole canvas is read in blocks of this side on its level, which may be huge."""
 
 
 def read_whole(slide: Slide, canvas: Canvas) -> RGB:
@@ -103,7 +103,8 @@ def read_whole(slide: Slide, canvas: Canvas) -> RGB:
     (Y, X, 3) uint8
     """
     picture = np.empty((*canvas.shape, 3), np.uint8)
-    blocks = TileGrid(shape=canvas.shape, tile_px=BLOCK_PX)
+    block_px = max(1, int(BLOCK_LEVEL_PX / canvas.ratio))
+    blocks = TileGrid(shape=canvas.shape, tile_px=block_px)
     for index in range(len(blocks)):
         box = blocks.core(index)
         picture[box.slices()] = read_canvas(slide, canvas, box)

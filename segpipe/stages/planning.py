@@ -129,9 +129,10 @@ def slide_mpp(slide: Slide, given: float | None) -> float:
     """
     mpp = slide.mpp if given is None else given
     if mpp is None:
+        found = slide.properties.get("resolution", "it states none")
         message = (
-            f"{slide.path} doesn't say its resolution, so sizes in micrometres and the "
-            "network's scale are unknown. Pass it with --mpp (micrometres per level-0 "
+            f"{slide.path} doesn't say its resolution ({found}), so sizes in "
+            "micrometres and the network's scale are unknown. Pass it with --mpp (micrometres per level-0 "
             "pixel; a 40x scan has about 0.25, a 20x scan about 0.5)."
         )
         raise MppMissing(message)

@@ -1,0 +1,272 @@
+"""The command line ``segpipe``.
+
+Only the standard library, typer and settings are imported here: torch, Prefect and Dask
+take seconds, and are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import options
+from flows.exits import exits
+from segpipe.config import settings_from
+
+app = typer.Typer(
+    name="segpipe",
+    help="Find every nucleus in whole-slide H&E images.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+RUN_EXAMPLES = """
+Examples:
+
+`segpipe run slide.svs --out results`
+
+`segpipe run slides/ more/*.ndpi --out results --workers 8`
+
+`segpipe run cohort.csv --out results --keep maps --json`
+
+Exit codes: 0 all done · 3 some slides quarantined, the rest done · 2 usage or a refused
+plan · 1 anything else. The same command again goes on where it stopped.
+"""
+
+
+def _say_version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
+    if asked:
+        sys.stdout.write(f"segpipe {version('segpipe')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say the version.", callback=_say_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Find every nucleus in whole-slide H&E images."""
+
+
+@app.command(epilog=RUN_EXAMPLES)
+def run(  # noqa: PLR0913 - each is an option
+    inputs: options.Inputs,
+    *,
+    out: options.Out,
+    keep: options.Keep = None,
+    report: options.Report = None,
+    network: options.Network = None,
+    weights: options.Weights = None,
+    mpp: options.Mpp = None,
+    tissue_mask: options.TissueMask = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    tile_px: options.TilePx = None,
+    halo_px: options.HaloPx = None,
+    serial: options.Serial = False,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Segment slides: one Parquet table of nuclei for each.
+
+    Finished slides are left alone, and unfinished ones gone on with.
+    """
+    with exits(debug=debug, as_json=as_json):
+        settings = settings_from(
+            config,
+            keep=None if keep is None else [k for k in keep.split(",") if k],
+            report=report,
+            network=network,
+            weights=weights,
+            mpp=mpp,
+            tissue_mask=tissue_mask,
+            device=device,
+            workers=workers,
+            scheduler=scheduler,
+            tile_px=tile_px,
+            halo_px=halo_px,
+        )
+        from flows.progress import progress  # noqa: PLC0415
+        from flows.running import Request  # noqa: PLC0415
+        from flows.running import run as run_request  # noqa: PLC0415
+        from flows.summary import as_json as run_as_json  # noqa: PLC0415
+        from flows.summary import code_of, show  # noqa: PLC0415
+        from tasks.listening import listening  # noqa: PLC0415
+
+        started = time.perf_counter()
+        request = Request(inputs=inputs, out=out, settings=settings, serial=serial)
+        slides = request.read()
+        for note in slides.notes:
+            sys.stderr.write(f"note: {note}\n")
+        with (
+            progress(len(slides.slides), quiet=as_json) as listener,
+            listening(listener),
+        ):
+            outcomes = run_request(request, slides)
+        seconds = time.perf_counter() - started
+        code = code_of(outcomes, is_cohort=slides.is_cohort)
+        if as_json:
+            sys.stdout.write(run_as_json(outcomes, out, seconds, code) + "\n")
+        else:
+            show(outcomes, out, seconds)
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(  # noqa: PLR0913 - each is an option
+    slide: options.Slide,
+    *,
+    out: options.Out = Path("out"),
+    network: options.Network = None,
+    weights: options.Weights = None,
+    mpp: options.Mpp = None,
+    tissue_mask: options.TissueMask = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    tile_px: options.TilePx = None,
+    halo_px: options.HaloPx = None,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Say as JSON what `run` would do to a slide, and what it would cost."""
+    with exits(debug=debug, as_json=True):
+        settings = settings_from(
+            config,
+            network=network,
+            weights=weights,
+            mpp=mpp,
+            tissue_mask=tissue_mask,
+            device=device,
+            workers=workers,
+            tile_px=tile_px,
+            halo_px=halo_px,
+        )
+        from flows.inspecting import plan_as_json  # noqa: PLC0415
+
+        sys.stdout.write(plan_as_json(slide, settings, out) + "\n")
+
+
+@app.command()
+def inspect(
+    folder: options.ResultFolder,
+    slide_id: Annotated[str | None, typer.Argument(metavar="[SLIDE_ID]")] = None,
+    *,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what is done in a result folder: of all slides, or of one in detail."""
+    with exits(debug=debug, as_json=as_json):
+        from flows.inspecting import inspect_run, inspect_slide  # noqa: PLC0415
+
+        if slide_id is None:
+            inspect_run(folder, as_json=as_json)
+        else:
+            inspect_slide(folder, slide_id, as_json=as_json)
+
+
+@app.command()
+def export(
+    folder: options.ResultFolder,
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="Format; see below.")
+    ],
+    slide_id: Annotated[
+        list[str] | None,
+        typer.Option("--slide", metavar="ID", help="Only this slide; may be repeated."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to. Default: DIR/exports/NAME."),
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Write results in another format, a file for each slide."""
+    with exits(debug=debug):
+        from flows.exporting import export_slides  # noqa: PLC0415
+
+        for path in export_slides(folder, format_, slide_id, to):
+            sys.stdout.write(f"{path}\n")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="TOML file, or a shipped recipe's name."),
+    ],
+    *,
+    out: options.Out,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Train a network by a recipe, or go on where an earlier call stopped."""
+    with exits(debug=debug):
+        from flows.learning import train_by_recipe  # noqa: PLC0415
+
+        sys.stdout.write(f"{train_by_recipe(recipe, out, device or 'auto')}\n")
+
+
+@app.command()
+def evaluate(
+    *,
+    network: options.Network = None,
+    weights: options.Weights = None,
+    manifest: Annotated[
+        Path, typer.Option(metavar="CSV", help="Annotated images.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option(metavar="NAME", help="Which of them.")] = "test",
+    out: options.Out,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Score a network on annotated images; writes `metrics.json`."""
+    with exits(debug=debug):
+        from flows.learning import evaluate_on  # noqa: PLC0415
+
+        metrics = evaluate_on(
+            weights or network or "hoverlite", manifest, split, out, device or "auto"
+        )
+        sys.stdout.write(json.dumps(metrics, indent=1) + "\n")
+
+
+@app.command()
+def networks() -> None:
+    """List the networks."""
+    with exits():
+        from flows.listing import show_networks  # noqa: PLC0415
+
+        show_networks()
+
+
+@app.command()
+def readers() -> None:
+    """List the slide formats and who reads them."""
+    with exits():
+        from flows.listing import show_readers  # noqa: PLC0415
+
+        show_readers()
+
+
+def main() -> None:
+    """Run the command line; the console script ``segpipe``."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""What a plan says and what a result folder holds, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.summary import duration
+from segpipe.config import Settings, SlideRef
+from segpipe.errors import OutputNotOurs, SlideNotFound, StoreDamaged
+from segpipe.stages.naming import slide_id_of
+from segpipe.stages.path import STAGES
+from segpipe.stages.plan import Plan
+from segpipe.stages.planning import plan_slide
+from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
+from segpipe.tables.slides import SlideRow, read_slides
+
+LISTS = ("tissue_windows", "image_windows", "tissue_tiles")
+"""Fields of a plan that grow with the slide; their lengths are said instead."""
+
+
+def plan_as_json(slide: Path, settings: Settings, out: Path) -> str:
+    """Plan a slide and return what was decided, without writing anything."""
+    plan = plan_slide(SlideRef(id=slide_id_of(slide), path=slide), settings, out)
+    facts = plan.model_dump(mode="json", exclude=set(LISTS))
+    counts = {f"n_{name}": len(getattr(plan, name)) for name in LISTS}
+    return json.dumps(facts | counts, indent=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageState:
+    """How far a stage of a slide is."""
+
+    stage: str
+    key: str
+    """What its results depend on, hashed."""
+    n_units: int
+    n_done: int
+    is_closed: bool
+    seconds: float | None
+    """How long it took, once it is closed."""
+
+
+def inspect_run(folder: Path, *, as_json: bool) -> None:
+    """Print the slides of a result folder, finished or not."""
+    layout = _opened(folder)
+    rows = read_slides(layout.slides) if layout.slides.exists() else []
+    unfinished = _unfinished(layout, {row.slide_id for row in rows})
+    if as_json:
+        facts = {"slides": [asdict(row) for row in rows], "unfinished": unfinished}
+        sys.stdout.write(json.dumps(facts) + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("slide", "status", "nuclei", "mm²", "time", "reason"):
+        is_number = name in {"nuclei", "mm²", "time"}
+        table.add_column(name, justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*_cells(row))
+    for slide_id in unfinished:
+        table.add_row(escape(slide_id), "unfinished")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"[dim]{len(rows) + len(unfinished)} slides in {escape(str(folder))}")
+
+
+def inspect_slide(folder: Path, slide_id: str, *, as_json: bool) -> None:
+    """Print what is known of a slide, and how far its stages are."""
+    layout = _opened(folder)
+    ledger = Ledger(layout, slide_id)
+    row = _row(ledger)
+    reason = layout.quarantine(slide_id)
+    quarantined = json.loads(reason.read_text()) if reason.exists() else None
+    states = _states(ledger)
+    if row is None and quarantined is None and not states:
+        message = f"No slide {slide_id!r} in {folder}. `segpipe inspect {folder}` lists."
+        raise SlideNotFound(message)
+    if as_json:
+        facts = {
+            "slide_id": slide_id,
+            "row": asdict(row) if row else None,
+            "quarantined": quarantined,
+            "stages": [asdict(state) for state in states],
+        }
+        sys.stdout.write(json.dumps(facts) + "\n")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(slide_id)}")
+    if quarantined is not None:
+        console.print(f"[red]quarantined[/] in stage {quarantined['stage']}")
+        console.print(f"  {escape(quarantined['reason'])}")
+    if row is not None:
+        facts = asdict(row) | {"nuclei_per_mm2": row.nuclei_per_mm2}
+        for name, value in facts.items():
+            console.print(f"  {name:<16} {escape(str(value))}")
+    console.print(_table_of(states, is_done=row is not None))
+
+
+def _opened(folder: Path) -> Layout:
+    layout = Layout(folder.resolve())
+    if not layout.marker.exists():
+        message = f"{folder} is no result folder. Give the folder that was --out of a run."
+        raise OutputNotOurs(message)
+    return layout
+
+
+def _unfinished(layout: Layout, known: set[str]) -> list[str]:
+    plans = layout.ledger_root.glob("*/plan.json")
+    return sorted(name for path in plans if (name := path.parent.name) not in known)
+
+
+def _cells(row: SlideRow) -> tuple[str, ...]:
+    if row.status != "done":
+        return escape(row.slide_id), row.status, "", "", "", escape(row.reason)
+    seconds = duration(sum(row.seconds.values()))
+    return (
+        escape(row.slide_id),
+        row.status,
+        f"{row.n_nuclei:,}",
+        f"{row.tissue_mm2:.2f}",
+        seconds,
+        "",
+    )
+
+
+def _row(ledger: Ledger) -> SlideRow | None:
+    if not ledger.row_path.exists():
+        return None
+    return SlideRow.from_json(ledger.row_path.read_text())
+
+
+def _states(ledger: Ledger) -> list[StageState]:
+    """Return how far each stage is by the receipts of the last plan."""
+    if not ledger.plan_path.exists():
+        return []
+    try:
+        plan = Plan.model_validate_json(ledger.plan_path.read_text())
+    except ValidationError as error:
+        message = (
+            f"{ledger.plan_path} can't be read: it is damaged or of another version of "
+            "segpipe. Run the slide again."
+        )
+        raise StoreDamaged(message) from error
+    states = []
+    for stage in STAGES:
+        key = plan.keys[stage.name]
+        units, closed = stage.units(plan), ledger.is_closed(stage.name, key)
+        done = ledger.done_units(stage.name, key)
+        states.append(
+            StageState(
+                stage=stage.name,
+                key=key,
+                n_units=len(units),
+                n_done=len(done & set(units)),
+                is_closed=closed,
+                seconds=ledger.seconds(stage.name, key) if closed else None,
+            )
+        )
+    return states
+
+
+def _table_of(states: list[StageState], *, is_done: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "state", "units", "time", "key"):
+        table.add_column(name)
+    for state in states:
+        if state.is_closed:
+            said = "done"
+        elif is_done:
+            said = "done, dropped"  # its results are in the table
+        else:
+            said = "unfinished" if state.n_done else "to do"
+        seconds = "" if state.seconds is None else duration(state.seconds)
+        units = f"{state.n_done}/{state.n_units}"
+        table.add_row(state.stage, said, units, seconds, state.key)
+    return table

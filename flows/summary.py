@@ -1,0 +1,157 @@
+"""The end of a run, for a person and for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.exits import DONE, FAILED, QUARANTINED, exit_code
+from segpipe.stores.layout import Layout
+from segpipe.tables.slides import SlideRow
+from tasks.outcomes import Outcome, with_status
+from tasks.quarantining import reason_of, stage_of
+
+
+def code_of(outcomes: Sequence[Outcome], *, is_cohort: bool) -> int:
+    """Return the exit code: of one slide its own, of a cohort whether all are done."""
+    failed = with_status(outcomes, "quarantined", "busy")
+    if not failed:
+        return DONE
+    if is_cohort:
+        return QUARANTINED
+    error = failed[0].error
+    return exit_code(error) if error is not None else FAILED
+
+
+def as_json(outcomes: Sequence[Outcome], out: Path, seconds: float, code: int) -> str:
+    """Return the run as one JSON object."""
+    counts = {
+        f"n_{status}": len(with_status(outcomes, status))
+        for status in ("done", "unchanged", "quarantined", "busy")
+    }
+    facts = {
+        "status": "done" if code == DONE else "quarantined",
+        "exit_code": code,
+        "out": str(out.resolve()),
+        "seconds": round(seconds, 3),
+        **counts,
+        "slides": [_record(outcome, out) for outcome in outcomes],
+    }
+    return json.dumps(facts)
+
+
+def _record(outcome: Outcome, out: Path) -> dict[str, Any]:
+    common = {"slide_id": outcome.slide.id, "path": str(outcome.slide.path)}
+    if outcome.row is not None:
+        row = asdict(outcome.row) | {"nuclei_per_mm2": outcome.row.nuclei_per_mm2}
+        return row | {"status": outcome.status, "files": _files(outcome.row, out)}
+    error = outcome.error
+    return common | {
+        "status": outcome.status,
+        "error": type(error).__name__,
+        "reason": reason_of(error) if error else "",
+        "stage": stage_of(error) if error else "",
+    }
+
+
+def show(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
+    """Print what a run came to."""
+    console = Console(highlight=False, soft_wrap=True)
+    rows = [outcome.row for outcome in outcomes if outcome.row is not None]
+    unchanged = with_status(outcomes, "unchanged")
+    if unchanged and len(unchanged) == len(outcomes):
+        console.print("Nothing to do: everything is done already, with these settings.")
+    if len(rows) == 1:
+        _show_slide(console, rows[0], out)
+    elif rows:
+        _show_slides(console, rows)
+    _show_failures(console, outcomes, out)
+    if rows:
+        layout = Layout(out)
+        if len(rows) > 1:
+            _show_files(console, {"slides": layout.slides, "report": layout.cohort_report})
+        console.print(f'[dim]In Python: segpipe.read_nuclei("{escape(str(out))}")')
+    console.print(f"[dim]{len(outcomes)} slides, {duration(seconds)} in all.")
+
+
+def _show_slide(console: Console, row: SlideRow, out: Path) -> None:
+    console.print(
+        f"[bold]{escape(row.slide_id)}[/]  "
+        f"[bold green]{row.n_nuclei:,}[/] nuclei in {row.tissue_mm2:.2f} mm² of tissue, "
+        f"[bold]{row.nuclei_per_mm2:,.0f}[/] per mm²"
+    )
+    console.print(f"  resolution  {row.mpp:g} µm per pixel, {_shape(row)}")
+    console.print(f"  network     {row.network} at {row.canvas_mpp:g} µm per pixel")
+    times = "  ".join(f"{stage} {duration(s)}" for stage, s in row.seconds.items())
+    console.print(f"  stages      {times}")
+    _show_files(console, {name: Path(path) for name, path in _files(row, out).items()})
+
+
+def _show_slides(console: Console, rows: Sequence[SlideRow]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("slide")
+    for name in ("nuclei", "mm²", "per mm²", "µm/px", "seconds"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            escape(row.slide_id),
+            f"{row.n_nuclei:,}",
+            f"{row.tissue_mm2:.2f}",
+            f"{row.nuclei_per_mm2:,.0f}",
+            f"{row.mpp:g}",
+            f"{sum(row.seconds.values()):.1f}",
+        )
+    n_nuclei = sum(row.n_nuclei for row in rows)
+    mm2 = sum(row.tissue_mm2 for row in rows)
+    table.add_section()
+    density = f"{n_nuclei / mm2:,.0f}" if mm2 else ""
+    table.add_row(f"{len(rows)} slides", f"{n_nuclei:,}", f"{mm2:.2f}", density)
+    console.print(table)
+
+
+def _show_failures(console: Console, outcomes: Sequence[Outcome], out: Path) -> None:
+    for outcome in with_status(outcomes, "quarantined", "busy"):
+        reason = reason_of(outcome.error) if outcome.error else ""
+        name = escape(outcome.slide.id)
+        console.print(f"[red]{outcome.status}[/]  [bold]{name}[/]  {escape(reason)}")
+    if with_status(outcomes, "quarantined"):
+        folder = Layout(out).quarantine("x").parent
+        console.print(f"[dim]Reasons in full: {escape(str(folder))}")
+
+
+def _show_files(console: Console, files: dict[str, Path]) -> None:
+    for name, path in files.items():
+        if path.exists():
+            console.print(f"  {name:<11} {escape(str(path))}")
+
+
+def _files(row: SlideRow, out: Path) -> dict[str, str]:
+    layout = Layout(out)
+    files = {
+        "table": layout.table(row.slide_id),
+        "overlay": layout.overlay(row.slide_id),
+        "report": layout.report(row.slide_id),
+        "store": layout.store(row.slide_id),
+    }
+    return {name: str(path) for name, path in files.items() if path.exists()}
+
+
+def _shape(row: SlideRow) -> str:
+    height, width = row.slide_shape
+    return f"{width:,} × {height:,} px"
+
+
+def duration(seconds: float) -> str:
+    """Say a time span with the precision that matters."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
