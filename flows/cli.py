@@ -7,6 +7,7 @@ take seconds, and are imported by the commands that need them.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 
 from flows import options
-from flows.exits import exits
+from flows.exits import STOPPED, exits
 from segpipe.config import settings_from
 
 app = typer.Typer(
@@ -37,8 +38,8 @@ Examples:
 
 `segpipe run cohort.csv --out results --keep maps --json`
 
-Exit codes: 0 all done · 3 some slides quarantined, the rest done · 2 usage or a refused
-plan · 1 anything else. The same command again goes on where it stopped.
+Exit codes: 0 all done · 3 some slides quarantined, the rest done · 2 usage or a
+refused plan · 1 anything else. The same command again goes on where it stopped.
 """
 
 
@@ -223,7 +224,7 @@ def train(
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - each is an option
     *,
     network: options.Network = None,
     weights: options.Weights = None,
@@ -265,7 +266,13 @@ def readers() -> None:
 
 def main() -> None:
     """Run the command line; the console script ``segpipe``."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == STOPPED:
+            sys.stdout.flush()
+            os._exit(STOPPED)  # half-started clusters would take a minute to unwind
+        raise
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from segpipe.config import SlideRef
 from segpipe.errors import SettingsError, SlideError, SlideNotFound
 from segpipe.slides import find_slides, slide_fingerprint
 from segpipe.stages.naming import slide_id_of
+from segpipe.stores.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,8 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
 
     The id of a slide is its file's name made safe, or what the manifest says. Slides
     whose ids would be the same get the first eight digits of their fingerprint behind
-    it, all of them, so that ids don't depend on the order. A path named twice is one slide.
+    it, all of them, so that ids don't depend on the order. A path named twice is one
+    slide. Result folders of runs that lie in a folder are passed over.
 
     Raises
     ------
@@ -64,14 +66,20 @@ def _slides_at(path: Path) -> list[Listed]:
     """Return the slide at a path, or those in the folder there."""
     if not path.is_dir():
         return [_named(path)]
-    found = find_slides(path)
+    found = [slide for slide in find_slides(path) if not _is_result(slide, path)]
     if not found:
         message = (
-            f"No slide in folder {path}: no file in it or below it has the suffix of a "
-            "format that `segpipe readers` lists. Name the files themselves if they are."
+            f"No slide in folder {path}: no file in it or below it has a suffix that "
+            "`segpipe readers` lists. If there are slides, name the files themselves."
         )
         raise SlideNotFound(message)
     return [_named(slide) for slide in found]
+
+
+def _is_result(slide: Path, top: Path) -> bool:
+    """Whether a slide is what a run wrote: an overlay picture, an OME-Zarr."""
+    above = [folder for folder in slide.parents if folder.is_relative_to(top)]
+    return any(Layout(folder).marker.exists() for folder in above)
 
 
 def _named(path: Path) -> Listed:
@@ -112,7 +120,9 @@ def _with_own_ids(listed: Sequence[Listed]) -> tuple[SlideRef, ...]:
     """
     given = _shared(one.slide.id for one in listed if one.id_is_given)
     if given:
-        paths = [str(one.slide.path) for one in listed if one.slide.id.casefold() in given]
+        paths = [
+            str(one.slide.path) for one in listed if one.slide.id.casefold() in given
+        ]
         message = (
             f"One slide_id for several slides: {', '.join(sorted(given))} for "
             f"{', '.join(paths[:5])}. Give each its own."
@@ -138,7 +148,7 @@ def _told_apart(
 
 
 def _shared(ids: Iterable[str]) -> frozenset[str]:
-    """Return the ids that occur more than once, in lower case: file systems may not care."""
+    """Return ids that occur more than once, whatever their case: some disks ignore it."""
     counts = Counter(each.casefold() for each in ids)
     return frozenset(each for each, n in counts.items() if n > 1)
 

@@ -80,7 +80,9 @@ def inspect_slide(folder: Path, slide_id: str, *, as_json: bool) -> None:
     quarantined = json.loads(reason.read_text()) if reason.exists() else None
     states = _states(ledger)
     if row is None and quarantined is None and not states:
-        message = f"No slide {slide_id!r} in {folder}. `segpipe inspect {folder}` lists."
+        message = (
+            f"No slide {slide_id!r} in {folder}. `segpipe inspect {folder}` lists."
+        )
         raise SlideNotFound(message)
     if as_json:
         facts = {
@@ -106,7 +108,9 @@ def inspect_slide(folder: Path, slide_id: str, *, as_json: bool) -> None:
 def _opened(folder: Path) -> Layout:
     layout = Layout(folder.resolve())
     if not layout.marker.exists():
-        message = f"{folder} is no result folder. Give the folder that was --out of a run."
+        message = (
+            f"{folder} is no result folder. Give the folder that was --out of a run."
+        )
         raise OutputNotOurs(message)
     return layout
 

@@ -53,7 +53,9 @@ def read_manifest(path: Path) -> Manifest:
     """
     header, *lines = _lines(path)
     delimiter = max(DELIMITERS, key=header[1].count)
-    names = [name.strip() for name in next(csv.reader([header[1]], delimiter=delimiter))]
+    names = [
+        name.strip() for name in next(csv.reader([header[1]], delimiter=delimiter))
+    ]
     if "path" not in names or len(set(names)) < len(names):
         message = (
             f"Manifest {path}, line {header[0]}: the header is {header[1]!r}. It must "
@@ -75,7 +77,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines that say something, with their numbers; the first is the header."""
+    """Return the lines that say something, numbered; the first is the header."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -100,12 +102,12 @@ def _listed(names: list[str], fields: list[str], folder: Path) -> Listed:
     ValueError
         If a value won't do.
     """
-    if len(fields) != len(names):
+    if len(fields) > len(names):
         message = f"{len(fields)} values for {len(names)} columns"
         raise ValueError(message)
     row = {
         name: value.strip()
-        for name, value in zip(names, fields, strict=True)
+        for name, value in zip(names, fields, strict=False)
         if name in COLUMNS and value.strip()
     }
     if "path" not in row:
@@ -136,4 +138,3 @@ def _refusal(path: Path, faults: list[str]) -> str:
     more = len(faults) - SHOWN_ERRORS
     tail = f"; and {more} more" if more > 0 else ""
     return f"Manifest {path}, {'; '.join(faults[:SHOWN_ERRORS])}{tail}."
-

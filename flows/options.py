@@ -1,4 +1,4 @@
-"""The options of ``segpipe``, each said once: names, help, and where help lists them."""
+"""The options of ``segpipe``, each said once: name, help, and its panel there."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Weights (.safetensors, its .toml card beside it) instead of shipped ones.",
+        help="Weights (.safetensors, its .toml card beside it) to use instead.",
         rich_help_panel=MODEL,
     ),
 ]
 Mpp = Annotated[
     float | None,
     typer.Option(
-        help="Micrometres per level-0 pixel, where the files don't say or say it wrong.",
+        help="Micrometres per level-0 pixel, where files don't say or say it wrong.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -154,7 +154,5 @@ AsJson = Annotated[
 ]
 Debug = Annotated[
     bool,
-    typer.Option(
-        "--debug", help="Show where an error arose.", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--debug", help="Show where an error arose.", rich_help_panel=OUTPUT),
 ]

@@ -12,16 +12,17 @@ from typing import Any
 from flows.inputs import Inputs, read_inputs
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import SegpipeError, SettingsError
-from segpipe.stages.catalog import write_catalog
+from segpipe.stages.events import Event
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.slide import segment_slide as segment_in_process
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
+from tasks.cataloguing import cataloguing
 from tasks.listening import tell
 from tasks.outcomes import Outcome, Segment, attempt, finished
-from tasks.quarantining import quarantining
+from tasks.quarantining import naming_stage, quarantining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Request:
         if self.settings.tissue_mask is not None and len(inputs.slides) > 1:
             message = (
                 f"--tissue-mask {self.settings.tissue_mask} is of one slide, and there "
-                f"are {len(inputs.slides)}. Name masks in a manifest, column tissue_mask."
+                f"are {len(inputs.slides)}. Use a manifest with a column tissue_mask."
             )
             raise SettingsError(message)
         return inputs
@@ -64,18 +65,17 @@ def run(request: Request, inputs: Inputs) -> list[Outcome]:
         By what is no single slide's fault.
     """
     layout = prepare_out(request.out)
-    outcomes = _done_before(request, inputs, layout)
-    if outcomes is not None:
-        for outcome in outcomes:
-            tell(outcome)
-    elif request.serial:
-        outcomes = _each(_segment_in_process, request, inputs, layout)
-    elif not inputs.is_cohort:
-        outcomes = _each(_segment_by_flow, request, inputs, layout)
-    else:
+    with cataloguing(layout):
+        outcomes = _done_before(request, inputs, layout)
+        if outcomes is not None:
+            for outcome in outcomes:
+                tell(outcome)
+            return outcomes
+        if request.serial:
+            return _each(_segment_in_process, request, inputs, layout)
+        if not inputs.is_cohort:
+            return _each(_segment_by_flow, request, inputs, layout)
         return _cohort_by_flow(request, layout)
-    write_catalog(layout)
-    return outcomes
 
 
 def _done_before(
@@ -109,8 +109,14 @@ def _each(
 
 
 def _segment_in_process(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
-    with quarantining(slide, out):
-        return segment_in_process(slide, out, settings, listener=tell)
+    stages = ["plan"]
+
+    def listen(event: Event) -> None:
+        stages.append(event.stage)
+        tell(event)
+
+    with quarantining(slide, out), naming_stage(lambda: stages[-1]):
+        return segment_in_process(slide, out, settings, listener=listen)
 
 
 def _segment_by_flow(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:

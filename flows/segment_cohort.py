@@ -13,9 +13,9 @@ from prefect.states import Completed
 from flows.inputs import read_inputs
 from flows.segment_slide import segment_slide
 from segpipe.config import Settings
-from segpipe.stages.catalog import write_catalog
 from segpipe.stages.outputs import prepare_out
 from tasks import policy
+from tasks.cataloguing import cataloguing
 from tasks.clusters import workers
 from tasks.listening import tell
 from tasks.outcomes import Outcome, attempt, with_status
@@ -37,14 +37,11 @@ def segment_cohort(
     chosen = settings or Settings()
     layout = prepare_out(out)
     outcomes: list[Outcome] = []
-    try:
-        with workers(chosen):
-            for slide in read_inputs(inputs).slides:
-                outcome = attempt(segment_slide, slide, chosen, layout.out)
-                outcomes.append(outcome)
-                tell(outcome)
-    finally:
-        write_catalog(layout)
+    with cataloguing(layout), workers(chosen):
+        for slide in read_inputs(inputs).slides:
+            outcome = attempt(segment_slide, slide, chosen, layout.out)
+            outcomes.append(outcome)
+            tell(outcome)
     return final_state(outcomes)
 
 

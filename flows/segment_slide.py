@@ -13,6 +13,7 @@ from segpipe.stages.publishing import already_done
 from segpipe.stages.slide import held
 from segpipe.tables.slides import SlideRow
 from tasks import policy
+from tasks.cataloguing import cataloguing
 from tasks.clusters import workers
 from tasks.quarantining import quarantining
 from tasks.slide import (
@@ -31,10 +32,10 @@ def segment_slide(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
     """Find every nucleus of one slide and write its table.
 
     Goes on where an earlier run stopped. A slide that fails is quarantined with its
-    reason, and its flow run is Failed.
+    reason, and its flow run is Failed. A cohort writes the catalog itself, at its end.
     """
-    prepare_out(out)
-    with quarantining(slide, out):
+    layout = prepare_out(out)
+    with cataloguing(layout), quarantining(slide, out):
         planned: Any = plan_slide(slide, settings, out)
         plan = planned.unquote()
         with held(plan):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from flows.exits import DONE, FAILED, QUARANTINED, exit_code
 from segpipe.stores.layout import Layout
-from segpipe.tables.slides import SlideRow
+from segpipe.tables.slides import STAGES, SlideRow
 from tasks.outcomes import Outcome, with_status
 from tasks.quarantining import reason_of, stage_of
 
@@ -76,20 +76,27 @@ def show(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
     if rows:
         layout = Layout(out)
         if len(rows) > 1:
-            _show_files(console, {"slides": layout.slides, "report": layout.cohort_report})
+            _show_files(
+                console, {"slides": layout.slides, "report": layout.cohort_report}
+            )
         console.print(f'[dim]In Python: segpipe.read_nuclei("{escape(str(out))}")')
-    console.print(f"[dim]{len(outcomes)} slides, {duration(seconds)} in all.")
+    n_slides = f"{len(outcomes)} slides, " if len(outcomes) > 1 else ""
+    console.print(f"[dim]{n_slides}{duration(seconds)} in all.")
 
 
 def _show_slide(console: Console, row: SlideRow, out: Path) -> None:
     console.print(
         f"[bold]{escape(row.slide_id)}[/]  "
-        f"[bold green]{row.n_nuclei:,}[/] nuclei in {row.tissue_mm2:.2f} mm² of tissue, "
+        f"[bold green]{row.n_nuclei:,}[/] nuclei in {row.tissue_mm2:.2f} mm² tissue, "
         f"[bold]{row.nuclei_per_mm2:,.0f}[/] per mm²"
     )
     console.print(f"  resolution  {row.mpp:g} µm per pixel, {_shape(row)}")
     console.print(f"  network     {row.network} at {row.canvas_mpp:g} µm per pixel")
-    times = "  ".join(f"{stage} {duration(s)}" for stage, s in row.seconds.items())
+    times = "  ".join(
+        f"{stage} {duration(row.seconds[stage])}"
+        for stage in STAGES
+        if stage in row.seconds
+    )
     console.print(f"  stages      {times}")
     _show_files(console, {name: Path(path) for name, path in _files(row, out).items()})
 

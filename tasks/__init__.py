@@ -1,7 +1,7 @@
 """Where the stages run: Prefect tasks as policy, Dask as the mapper over tiles.
 
-Importing this package turns telemetry off, which must happen before Prefect is imported;
-set the variables yourself to turn it on.
+Importing this package turns telemetry off, which must happen before Prefect is
+imported; set the variables yourself to turn it on.
 """
 
 import os

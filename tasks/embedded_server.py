@@ -17,12 +17,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from tasks.faults import ServerFailed
 
+LEAN = {
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+}
+"""What the server leaves out; registering blocks doubles the first start."""
 PATIENCE_S = 120.0
 """A first start in a fresh home makes the database: 15 s on two free cores."""
 
@@ -63,8 +70,8 @@ def prefect_api() -> Iterator[Callable[[], None]]:
 @contextmanager
 def _server(log: IO[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.embedded_server"],
-        env=os.environ | {"PREFECT_UI_ENABLED": "false"},
+        [sys.executable, "-P", "-m", "tasks.embedded_server"],
+        env=os.environ | LEAN | {"PYTHONPATH": os.pathsep.join(_import_path())},
         stdin=subprocess.PIPE,  # its end tells the server to go
         stdout=subprocess.PIPE,
         stderr=log,
@@ -86,6 +93,12 @@ def _server(log: IO[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
                 stream.close()
 
 
+def _import_path() -> list[str]:
+    """Return where this package is found first, before a folder of that name nearby."""
+    given = os.environ.get("PYTHONPATH", "")
+    return [str(Path(__file__).parents[1]), *filter(None, given.split(os.pathsep))]
+
+
 def _wait(process: subprocess.Popen[str], port: int, log: IO[str]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -104,7 +117,8 @@ def _wait(process: subprocess.Popen[str], port: int, log: IO[str]) -> None:
 
 def _answers(port: int) -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as answer:  # noqa: S310 - a constant scheme
+        url = f"http://127.0.0.1:{port}/api/health"
+        with urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

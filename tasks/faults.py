@@ -1,4 +1,4 @@
-"""Whose fault an error is: what decides between trying again, quarantine and giving up."""
+"""Whose fault an error is: that decides on trying again, quarantine or giving up."""
 
 from __future__ import annotations
 

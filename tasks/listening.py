@@ -1,8 +1,9 @@
 """Who hears of a run's events, without being a parameter of flows and tasks.
 
-Prefect writes the parameters of a flow down as JSON; a progress bar can't be one. So the
-command line sets the listener around the flow, and tasks, which run in the same process
-and context, find it here. A flow that a Prefect worker starts has none: it is silent.
+Prefect writes the parameters of a flow down as JSON; a progress bar can't be one. So
+the command line sets the listener around the flow, and tasks, which run in the same
+process and context, find it here. A flow that a Prefect worker starts has none: it is
+silent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A slide that fails is written down with its reason; the run decides whether to go on."""
+"""A slide that fails is written down with its reason, and the error goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,12 +27,12 @@ def quarantining(slide: SlideRef, out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def naming_stage(name: str) -> Iterator[None]:
-    """Note the stage on an error that arises inside."""
+def naming_stage(name: Callable[[], str]) -> Iterator[None]:
+    """Note the stage, as it is called then, on an error that arises inside."""
     try:
         yield
     except Exception as error:
-        error.add_note(STAGE_NOTE + name)
+        error.add_note(STAGE_NOTE + name())
         raise
 
 

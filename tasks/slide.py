@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from prefect import task
@@ -22,17 +23,21 @@ from segpipe.stages.plan import Plan
 from segpipe.tables.slides import SlideRow
 from tasks import policy
 from tasks.clusters import current_address
+from tasks.flight import Patience
 from tasks.listening import tell
 from tasks.mapping import dask_map
 from tasks.quarantining import naming_stage
 
+PATIENCE = Patience(stall_s=float(os.environ.get("SEGPIPE_STALL_S", "1800")))
+"""With the workers; the variable is for tests and for very large tiles."""
+
 
 @task(task_run_name="plan {slide.id}", **policy.STAGE)
-def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> quote[Plan]:
+def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> quote:
     """Decide everything about a slide; every refusal is here.
 
-    The plan is quoted, for it and for all tasks: Prefect would look for futures among its
-    thousands of window numbers, a third of a second for each task.
+    The plan comes quoted, or Prefect would look for futures among its thousands of
+    window numbers: a third of a second for each task that gets it.
     """
     return quote(planning.plan_slide(slide, settings, out))
 
@@ -70,7 +75,7 @@ def measure_nuclei(plan: Plan) -> None:
 @task(task_run_name="publish {plan.slide.id}", **policy.STAGE)
 def publish_slide(plan: Plan) -> SlideRow:
     """Write report and row, and drop what isn't kept."""
-    with naming_stage("publish"):
+    with naming_stage(lambda: "publish"):
         return publishing.publish(plan)
 
 
@@ -80,7 +85,9 @@ def _run(stage: Stage, plan: Plan) -> None:
     on_gpu = stage.on_device and plan.device != "cpu"
     resources = {"GPU": 1.0} if on_gpu else None
     with (
-        naming_stage(stage.name),
-        dask_map(current_address(), name=name, resources=resources) as map_,
+        naming_stage(lambda: stage.name),
+        dask_map(
+            current_address(), name=name, resources=resources, patience=PATIENCE
+        ) as map_,
     ):
         run_stage(stage, plan, map_=map_, listener=tell)

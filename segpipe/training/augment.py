@@ -34,20 +34,25 @@ class Augmentation:
     """Turn by up to this much, besides the eight flips and quarter turns."""
     elastic_px: float = 1.5
     """Standard deviation of a smooth displacement."""
-    stain: float = 0.35
+    stain: float = 0.8
     """Strength of each stain, by up to exp(+-stain)."""
     tint: float = 0.06
     """Standard deviation of a shift of each channel's optical density."""
-    brightness: float = 0.12
-    """Change of contrast and brightness by up to this share."""
+    contrast: float = 0.5
+    """Contrast, by up to exp(+-contrast)."""
+    brightness: float = 0.08
+    """Shift of all channels, by up to this share of the range."""
     blur_px: float = 1.2
     """Largest sigma of a Gaussian blur."""
+    sharpening: float = 2.0
+    """Largest share of the detail below about a pixel that is added again, as scanners
+    do."""
     noise: float = 8.0
     """Largest standard deviation of noise, in grey levels."""
     jpeg_quality: int = 40
     """Worst JPEG quality; 100 turns compression off."""
     chance: float = 0.25
-    """Probability of each of blur, noise and compression."""
+    """Probability of each of blur, sharpening, noise and compression."""
 
 
 def sampling_field(
@@ -100,23 +105,26 @@ def stain_jitter(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
     shift = rng.normal(0, aug.tint, 3) * rng.uniform(0, 1)
     affine = np.column_stack((mixing.T, shift)).astype(np.float32)
     density = cv2.transform(_DENSITY[rgb], affine)
-    gain = 1 + rng.uniform(-aug.brightness, aug.brightness)
-    lift = 255 * rng.uniform(-aug.brightness, aug.brightness) / 2
+    gain = np.exp(rng.uniform(-aug.contrast, aug.contrast))
+    lift = 255 * rng.uniform(-aug.brightness, aug.brightness)
     level = (cv2.exp(-density) * 255 - 128) * gain + 128 + lift
     return _grey_levels(level)
 
 
 def degrade(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
-    """Blur, add noise, compress: each with its chance.
+    """Blur, sharpen, add noise, compress: each with its chance.
 
     Returns
     -------
     (Y, X, 3) uint8
     """
-    blurs, noises, compresses = rng.random(3) < aug.chance
+    blurs, sharpens, noises, compresses = rng.random(4) < aug.chance
     if blurs and aug.blur_px > 0:
         sigma_px = rng.uniform(0.2, aug.blur_px)
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_px), np.uint8)
+    if sharpens and aug.sharpening > 0:
+        detail = rgb - cv2.GaussianBlur(rgb, (0, 0), 1.0).astype(np.float32)
+        rgb = _grey_levels(rgb + detail * rng.uniform(0, aug.sharpening))
     if noises and aug.noise > 0:
         noise = rng.standard_normal(rgb.shape, np.float32)
         level = rgb + noise * rng.uniform(1, aug.noise)

@@ -17,8 +17,10 @@ NONE = Augmentation(
     elastic_px=0,
     stain=0,
     tint=0,
+    contrast=0,
     brightness=0,
     blur_px=0,
+    sharpening=0,
     noise=0,
     jpeg_quality=100,
     chance=0,
@@ -68,9 +70,9 @@ def test_without_chance_nothing_is_degraded(picture, rng):
     assert degrade(picture, aug, rng) is picture
 
 
-@pytest.mark.parametrize("kind", ["blur_px", "noise", "jpeg_quality"])
+@pytest.mark.parametrize("kind", ["blur_px", "sharpening", "noise", "jpeg_quality"])
 def test_each_degradation_changes_the_picture_a_little(picture, rng, kind):
-    worst = {"blur_px": 2.0, "noise": 10.0, "jpeg_quality": 30}
+    worst = {"blur_px": 2.0, "sharpening": 2.0, "noise": 10.0, "jpeg_quality": 30}
     aug = replace(NONE, chance=1.0, **{kind: worst[kind]})
     degraded = degrade(picture, aug, rng)
     assert degraded.shape == picture.shape

@@ -46,7 +46,7 @@ def test_image_and_labels_move_together(manifest, recipe):
     shown = np.where(annotated.labels[..., None] > 0, 40, 220).astype(np.uint8)
     shown = np.ascontiguousarray(shown.repeat(3, axis=2))
     source = Source(images=(replace(annotated, image=shown),), share=1.0)
-    plain = replace(Augmentation(), stain=0, tint=0, brightness=0, chance=0)
+    plain = replace(Augmentation(), stain=0, tint=0, contrast=0, brightness=0, chance=0)
     geometry = recipe.model_copy(update={"augmentation": plain})
     for seed in range(8):
         rng = np.random.default_rng(seed)

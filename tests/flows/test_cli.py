@@ -1,0 +1,233 @@
+"""The command line: what it prints, with which code it ends, what it imports."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.exits import exits
+from segpipe.errors import MppMissing, StageFailed
+from segpipe.stores.layout import Layout
+
+RUNNER = CliRunner()
+
+
+def segpipe(*arguments):
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+def in_a_process(code):
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+@pytest.fixture
+def broken(tmp_path):
+    path = tmp_path / "broken.svs"
+    path.write_bytes(b"no slide at all")
+    return path
+
+
+@pytest.mark.usefixtures("server", "scheduler")
+def test_run_says_all_in_one_json_object_and_then_has_nothing_to_do(
+    tmp_path, slide, serial
+):
+    def run_again():
+        ended = segpipe(
+            "run", slide.path, "--out", tmp_path, "--json", "--tile-px", "256"
+        )
+        assert ended.exit_code == 0, ended.output
+        return json.loads(ended.stdout)
+
+    first, second = run_again(), run_again()
+    assert (first["n_done"], first["n_unchanged"]) == (1, 0)
+    assert (second["n_done"], second["n_unchanged"]) == (0, 1)
+    (row,) = first["slides"]
+    assert row["status"] == "done"
+    assert row["n_nuclei"] > 50
+    assert row["nuclei_per_mm2"] == pytest.approx(row["n_nuclei"] / row["tissue_mm2"])
+    assert list(row["seconds"]) == ["tile", "predict", "label", "stitch", "measure"]
+    assert Layout(tmp_path).table("cut").samefile(row["files"]["table"])
+    table = Layout(serial).table("cut").read_bytes()
+    assert Layout(tmp_path).table("cut").read_bytes() == table
+
+
+def test_the_summary_says_what_was_found_and_where(slide, serial):
+    ended = segpipe(
+        "run", slide.path, "--out", serial, "--serial", "--tile-px", "256",
+        "--keep", "image,maps", "--workers", "2", "--device", "cpu",
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    assert "Nothing to do" in ended.stdout
+    assert "per mm²" in ended.stdout
+    assert "0.499 µm per pixel" in ended.stdout
+    assert str(Layout(serial).table("cut")) in ended.stdout.replace("\n", "")
+
+
+def test_a_slide_that_is_refused_ends_with_2_and_is_quarantined(tmp_path, broken):
+    out = tmp_path / "out"
+    ended = segpipe("run", broken, "--out", out, "--serial", "--json")
+    assert ended.exit_code == 2
+    said = json.loads(ended.stdout)
+    assert said["exit_code"] == 2
+    assert said["slides"][0]["error"] == "SlideCorrupt"
+    assert said["slides"][0]["stage"] == "plan"
+    assert Layout(out).quarantine("broken").exists()
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_cohort_with_bad_slides_ends_with_3(tmp_path):
+    (tmp_path / "empty.tif").touch()
+    out = tmp_path / "out"
+    ended = segpipe("run", tmp_path, "--out", out, "--serial")
+    assert ended.exit_code == 3
+    assert "quarantined  broken" in ended.stdout
+    assert "quarantined  empty" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--network", "nosuch"], "nosuch"),
+        (["--tile-px", "12"], "tile_px"),
+        (["--workers", "0"], "workers"),
+        (["--keep", "everything"], "everything"),
+        (["--config", "nosuch.toml"], "nosuch.toml"),
+        (["--scheduler", "tcp://10.0.0.1:8786", "--workers", "2"], "exclude"),
+    ],
+)
+def test_wrong_settings_end_with_2_and_one_sentence(tmp_path, slide, options, said):
+    ended = segpipe("run", slide.path, "--out", tmp_path / "o", "--serial", *options)
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("error: ")
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "foreign"])
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, slide, kind):
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("precious")
+    else:
+        out.mkdir()
+        (out / "thesis.tex").write_text("precious")
+    ended = segpipe("run", slide.path, "--out", out, "--serial")
+    assert ended.exit_code == 2
+    assert str(out) in ended.stderr
+    left = out if kind == "file" else out / "thesis.tex"
+    assert left.read_text() == "precious"
+
+
+def test_one_mask_for_many_slides_is_refused(tmp_path, slide, broken):
+    ended = segpipe(
+        "run", slide.path, broken, "--out", tmp_path / "o", "--tissue-mask", "m.png"
+    )
+    assert ended.exit_code == 2
+    assert "manifest with a column tissue_mask" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "goes on from here"),
+        (MppMissing("no mpp"), 2, "error: no mpp"),
+        (StageFailed("unit 3"), 1, "error: unit 3"),
+        (OSError(5, "Input/output error"), 1, "Input/output error"),
+        (ZeroDivisionError("x"), 1, "unexpected ZeroDivisionError"),
+    ],
+    ids=repr,
+)
+def test_every_error_has_its_code_and_sentence(capsys, error, code, said):
+    with pytest.raises(typer.Exit) as ended, exits(as_json=True):
+        raise error
+    printed = capsys.readouterr()
+    assert ended.value.exit_code == code
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert json.loads(printed.out)["exit_code"] == code
+
+
+def test_debug_shows_where_an_error_arose():
+    with pytest.raises(StageFailed), exits(debug=True):
+        raise StageFailed
+
+
+def test_plan_says_what_a_run_would_cost_and_writes_nothing(tmp_path, slide):
+    out = tmp_path / "out"
+    ended = segpipe("plan", slide.path, "--out", out, "--tile-px", "256")
+    assert ended.exit_code == 0, ended.output
+    plan = json.loads(ended.stdout)
+    assert plan["canvas"]["mpp"] == pytest.approx(0.499)
+    assert plan["n_tissue_windows"] == 2
+    assert plan["price"]["worker_bytes"] > 0
+    assert not out.exists()
+
+
+def test_inspect_tells_of_every_slide_and_of_one(serial):
+    every = segpipe("inspect", serial, "--json")
+    assert every.exit_code == 0, every.output
+    one = segpipe("inspect", serial, "cut", "--json")
+    assert one.exit_code == 0, one.output
+    stages = [stage["stage"] for stage in json.loads(one.stdout)["stages"]]
+    assert stages == ["tile", "predict", "label", "stitch", "measure"]
+    assert segpipe("inspect", serial, "nosuch").exit_code == 2
+    assert segpipe("inspect", serial.parent).exit_code == 2
+
+
+def test_export_writes_a_file_for_each_slide(tmp_path, serial):
+    ended = segpipe("export", serial, "--format", "geojson", "--to", tmp_path)
+    assert ended.exit_code == 0, ended.output
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("cut.")
+    unknown = segpipe("export", serial, "--format", "nosuch")
+    assert unknown.exit_code == 2
+    assert "geojson" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "listed"), [("networks", "hoverlite"), ("readers", "openslide")]
+)
+def test_networks_and_readers_are_listed(command, listed):
+    ended = segpipe(command)
+    assert ended.exit_code == 0
+    assert listed in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "plan", "inspect", "export", "train", "evaluate", "networks", "readers"],
+)
+def test_every_command_helps(command):
+    assert segpipe(command, "--help").exit_code == 0
+
+
+def test_help_comes_at_once():
+    heavy = "{'torch', 'prefect', 'distributed', 'dask', 'zarr', 'numba'}"
+    started = time.perf_counter()
+    found = in_a_process(
+        f"import sys, flows.cli; print(sorted({heavy} & set(sys.modules)))"
+    )
+    assert found == "[]"
+    assert time.perf_counter() - started < 3
+
+
+def test_a_serial_run_needs_neither_prefect_nor_dask(tmp_path, broken):
+    code = f"""
+import sys
+from flows.cli import app
+try:
+    app(["run", {str(broken)!r}, "--out", {str(tmp_path / "out")!r}, "--serial"])
+except SystemExit as ended:
+    heavy = {{"prefect", "distributed", "dask"}} & set(sys.modules)
+    print("ended with", ended.code, "and", sorted(heavy))
+"""
+    assert in_a_process(code).endswith("ended with 2 and []")

@@ -1,0 +1,132 @@
+"""What stands on the command line becomes slides with ids of their own."""
+
+import pytest
+
+from flows.inputs import read_inputs
+from flows.manifests import read_manifest
+from segpipe.errors import SettingsError, SlideNotFound
+from segpipe.stores.layout import Layout
+
+
+@pytest.fixture
+def slides(tmp_path):
+    """Two files of one name with different content, and a third."""
+    for name, content in {
+        "a/x y.tif": b"1",
+        "b/x y.tif": b"2",
+        "b/z.svs": b"3",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    def write(text):
+        path = tmp_path / "cohort.csv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def ids(paths):
+    return [slide.id for slide in read_inputs(paths).slides]
+
+
+def test_one_file_is_no_cohort_and_is_called_by_its_name(slides):
+    inputs = read_inputs([slides / "a" / "x y.tif"])
+    assert not inputs.is_cohort
+    assert [slide.id for slide in inputs.slides] == ["x_y"]
+
+
+def test_slides_of_one_name_are_told_apart_by_content_in_any_order(slides):
+    paths = [slides / "a" / "x y.tif", slides / "b" / "x y.tif", slides / "b" / "z.svs"]
+    forward, backward = ids(paths), ids(paths[::-1])
+    assert forward == backward[::-1]
+    assert len(set(forward)) == 3
+    assert forward[2] == "z"
+    assert all(one.startswith("x_y-") and len(one) == 12 for one in forward[:2])
+
+
+def test_copies_of_one_slide_are_told_apart_too(slides):
+    copy = slides / "b" / "x y.tif"
+    copy.write_bytes((slides / "a" / "x y.tif").read_bytes())
+    assert len(set(ids([slides]))) == 3
+
+
+def test_a_path_named_twice_is_one_slide(slides):
+    path = slides / "b" / "z.svs"
+    detour = slides / "a" / ".." / "b" / "z.svs"
+    assert ids([path, detour, slides / "b"]).count("z") == 1
+
+
+def test_results_that_lie_among_the_slides_are_no_slides(slides):
+    layout = Layout(slides / "out")
+    layout.marker.parent.mkdir(parents=True)
+    layout.marker.write_text("{}")
+    layout.overlay("z").parent.mkdir()
+    layout.overlay("z").write_bytes(b"a picture")
+    assert len(ids([slides])) == 3
+
+
+def test_a_folder_without_slides_is_refused(tmp_path):
+    with pytest.raises(SlideNotFound, match="No slide in folder"):
+        read_inputs([tmp_path])
+
+
+def test_a_manifest_says_what_files_do_not(slides, manifest):
+    path = manifest(
+        "# our cohort\n"
+        "path;slide_id;mpp;stain;tissue_mask\n"
+        "a/x y.tif;one;0.25;HE\n"
+        "\n"
+        "b/z.svs;;;HE;masks/z.png\n"
+    )
+    inputs = read_inputs([path])
+    first, second = inputs.slides
+    assert inputs.is_cohort
+    assert (first.id, first.mpp, first.tissue_mask) == ("one", 0.25, None)
+    assert (second.id, second.mpp) == ("z", None)
+    assert second.path == slides / "b" / "z.svs"
+    assert second.tissue_mask == slides / "masks" / "z.png"
+    assert "stain" in inputs.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "is empty"),
+        ("slide,mpp\nx,1\n", "line 1.*'path'"),
+        ("path,path\nx,y\n", "line 1.*each once"),
+        ("path\n", "lists no slide"),
+        ("path,mpp\nx,0.5\ny,big\n", "line 3: mpp 'big'"),
+        ("path,mpp\nx,-1\n", "line 2: mpp '-1'"),
+        ("path,slide_id\nx,../../y\n", r"line 2: slide_id '\.\./\.\./y'"),
+        ("path,mpp\n,1\n", "line 2: no path"),
+        ("path\na,b\n", "line 2: 2 values for 1 columns"),
+    ],
+)
+def test_a_faulty_manifest_is_refused_by_line(manifest, text, named):
+    with pytest.raises(SettingsError, match=named):
+        read_manifest(manifest(text))
+
+
+def test_an_id_given_to_two_slides_is_refused(manifest):
+    with pytest.raises(SettingsError, match="Give each its own"):
+        read_inputs([manifest("path,slide_id\na.svs,one\nb.svs,One\n")])
+
+
+def test_a_slide_listed_twice_but_differently_is_refused(manifest):
+    with pytest.raises(SettingsError, match="listed twice, and not alike"):
+        read_inputs([manifest("path,mpp\na.svs,0.25\na.svs,0.5\n")])
+
+
+@pytest.mark.usefixtures("slides")
+def test_a_given_id_stays_and_the_made_one_steps_aside(manifest):
+    path = manifest("path,slide_id\na/x y.tif,z\nb/z.svs,\n")
+    given, made = ids([path])
+    assert given == "z"
+    assert made.startswith("z-")

@@ -1,0 +1,58 @@
+"""Where workers may be, and how many there are."""
+
+import pytest
+
+from segpipe.config import Settings
+from segpipe.errors import SettingsError
+from tasks.clusters import checked_address, current_address
+from tasks.local_cluster import gpu_environments, worker_specs
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://127.0.0.1:8786",
+        "tcp://localhost:1",
+        "tcp://[::1]:5",
+        "tls://far.org:8786",
+    ],
+)
+def test_schedulers_on_loopback_or_behind_tls_are_taken(address):
+    assert checked_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.3:8786", "tcp://cluster.org:8786", "tcp://0.0.0.0:8786"]
+)
+def test_open_schedulers_elsewhere_are_refused_with_the_reason(address):
+    with pytest.raises(SettingsError, match=r"runs code on its workers.*tls://"):
+        checked_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:8786", "tcp://127.0.0.1", "http://localhost:80", "tcp://a:b"]
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(SettingsError, match=r"looks like tcp://127\.0\.0\.1:8786"):
+        checked_address(address)
+
+
+def test_there_is_no_address_outside_of_workers():
+    with pytest.raises(LookupError, match="with workers"):
+        current_address()
+
+
+def test_a_cpu_machine_has_the_workers_asked_for_and_no_gpu_worker():
+    specs = worker_specs(Settings(workers=3, device="cpu"))
+    assert sorted(specs) == ["cpu-0", "cpu-1", "cpu-2"]
+    assert {spec["options"]["host"] for spec in specs.values()} == {"127.0.0.1"}
+
+
+def test_each_gpu_has_one_worker_that_sees_only_it(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert gpu_environments("cuda") == [
+        {"CUDA_VISIBLE_DEVICES": "2"},
+        {"CUDA_VISIBLE_DEVICES": "5"},
+    ]
+    assert gpu_environments("cuda:1") == [{}]
+    assert gpu_environments("cpu") == []

@@ -1,0 +1,190 @@
+"""The mapper gives what the builtin gives, whatever the workers go through."""
+
+import os
+import signal
+import time
+from functools import partial
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segpipe.errors import SlideCorrupt, StageFailed
+from segpipe.stages._stage import batches
+from tasks.faults import ClusterLost
+from tasks.flight import Patience
+from tasks.mapping import connected, dask_map
+
+BATCHES = list(batches(range(40), 4))
+
+
+def doubled(units):
+    return tuple(2 * unit for unit in units)
+
+
+def failing_twice(folder, units):
+    tries = len(list(folder.glob(f"{units[0]}-*")))
+    (folder / f"{units[0]}-{tries}").touch()
+    if tries < 2:
+        raise OSError(5, "Input/output error")
+    return units
+
+
+def failing(folder, error, units):
+    (folder / f"{units[0]}-{time.time_ns()}").touch()
+    if 8 in units:
+        raise error
+    return units
+
+
+def noting_start_and_end(folder, units):
+    if units == (8, 9, 10, 11):
+        message = "not this one"
+        raise ValueError(message)
+    (folder / f"start-{units[0]}").touch()
+    time.sleep(0.1)
+    (folder / f"end-{units[0]}").touch()
+    return units
+
+
+def deadly(folder, units):
+    if 13 in units:
+        os._exit(9)
+    (folder / f"done-{'-'.join(map(str, units))}").touch()
+    return units
+
+
+def deadly_once(folder, units):
+    marker = folder / f"died-{units[0]}"
+    if units[0] % 16 == 0 and not marker.exists():
+        marker.touch()
+        os._exit(9)
+    return units
+
+
+def hanging(units):
+    if 4 in units:
+        time.sleep(600)
+    return units
+
+
+def written(folder, units):
+    (folder / str(units[0])).touch()
+    time.sleep(0.02)
+    return units
+
+
+@settings(max_examples=8)
+@given(n_units=st.integers(0, 60), size=st.integers(1, 9))
+def test_results_are_those_of_the_builtin_in_any_order(address, n_units, size):
+    items = list(batches(range(n_units), size))
+    with dask_map(address) as map_:
+        assert sorted(map_(doubled, items)) == sorted(map(doubled, items))
+
+
+def test_transient_errors_are_tried_again(address, tmp_path):
+    patience = Patience(backoff_s=0.05)
+    with dask_map(address, patience=patience) as map_:
+        found = sorted(map_(partial(failing_twice, tmp_path), BATCHES))
+    assert found == BATCHES
+
+
+def test_errors_that_stay_are_raised_after_the_last_try(address, tmp_path):
+    error = OSError(5, "Input/output error")
+    patience = Patience(tries=3, backoff_s=0.01)
+    with (
+        dask_map(address, patience=patience) as map_,
+        pytest.raises(OSError, match="Input/output"),
+    ):
+        list(map_(partial(failing, tmp_path, error), BATCHES))
+    assert len(list(tmp_path.glob("8-*"))) == 3
+
+
+def test_errors_of_the_slide_are_raised_at_once_and_as_they_are(address, tmp_path):
+    error = SlideCorrupt("tile 3 is no JPEG")
+    with (
+        dask_map(address) as map_,
+        pytest.raises(SlideCorrupt, match="tile 3 is no JPEG"),
+    ):
+        list(map_(partial(failing, tmp_path, error), BATCHES))
+    assert len(list(tmp_path.glob("8-*"))) == 1
+
+
+def test_no_batch_is_left_running_behind_an_error(address, tmp_path):
+    with dask_map(address) as map_, pytest.raises(ValueError, match="not this one"):
+        list(map_(partial(noting_start_and_end, tmp_path), batches(range(400), 4)))
+    n_started = len(list(tmp_path.glob("start-*")))
+    assert 0 < n_started < 50
+    assert n_started == len(list(tmp_path.glob("end-*")))
+
+
+def test_only_a_few_batches_are_taken_ahead(address):
+    taken = []
+    items = (taken.append(item) or item for item in BATCHES)
+    with dask_map(address, patience=Patience(in_flight_per_thread=2)) as map_:
+        next(iter(map_(doubled, items)))
+    assert len(taken) <= 2 * 2 + 1
+
+
+def test_who_stops_listening_stops_the_work(address, tmp_path):
+    items = list(batches(range(400), 2))
+    with dask_map(address) as map_:
+        list(islice(map_(partial(written, tmp_path), items), 3))
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) < 40
+
+
+def test_workers_that_die_lose_nothing(address, tmp_path):
+    with dask_map(address) as map_:
+        found = list(map_(partial(deadly_once, tmp_path), BATCHES))
+    assert sorted(unit for units in found for unit in units) == list(range(40))
+
+
+def test_the_unit_that_kills_workers_is_named_and_the_others_are_done(
+    address, tmp_path
+):
+    with (
+        dask_map(address, name="label") as map_,
+        pytest.raises(StageFailed, match="label: unit 13 killed every worker"),
+    ):
+        list(map_(partial(deadly, tmp_path), [tuple(range(8, 16))]))
+    done = {n for path in tmp_path.iterdir() for n in path.name.split("-")[1:]}
+    assert done >= {"8", "9", "10", "11", "12"}
+    assert "13" not in done
+
+
+def test_a_cluster_that_stands_still_says_where_and_then_works_again(address):
+    with dask_map(address, name="tile", patience=Patience(stall_s=2)) as map_:
+        with pytest.raises(StageFailed, match=r"tile: no batch ended for 2 s") as found:
+            list(map_(hanging, [(4, 5)]))
+        assert "units 4 to 5" in str(found.value)
+        assert "time.sleep(600)" in str(found.value)
+        assert list(map_(doubled, [(1, 2)])) == [(2, 4)]
+
+
+def test_a_resource_that_no_worker_has_is_no_fault_of_the_slide(address):
+    patience = Patience(stall_s=1, drain_s=0)
+    with (
+        dask_map(address, resources={"GPU": 1}, patience=patience) as map_,
+        pytest.raises(ClusterLost, match=r"no worker took a batch.*GPU"),
+    ):
+        list(map_(doubled, BATCHES))
+
+
+def test_an_address_without_a_scheduler_is_refused_by_name():
+    with (
+        pytest.raises(ClusterLost, match=r"No Dask scheduler answers at tcp://127"),
+        connected("tcp://127.0.0.1:9", timeout_s=0.3),
+    ):
+        pass
+
+
+def test_a_worker_computes_in_one_thread_and_sees_no_ctrl_c(address):
+    def environment():
+        ignored = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return os.environ["OMP_NUM_THREADS"], signal.SIGINT in ignored
+
+    with connected(address) as client:
+        found = client.run(environment)
+    assert set(found.values()) == {("1", True)}
