@@ -148,7 +148,7 @@ def _told_apart(
 
 
 def _shared(ids: Iterable[str]) -> frozenset[str]:
-    """Return ids that occur more than once, whatever their case: some disks ignore it."""
+    """Return ids that occur more than once, in lower case: some disks ignore case."""
     counts = Counter(each.casefold() for each in ids)
     return frozenset(each for each, n in counts.items() if n > 1)
 

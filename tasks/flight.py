@@ -178,8 +178,8 @@ class Flight:
         if attempt.alone and len(halves) == 1:
             message = (
                 f"{self.name}: {named(attempt.item)} killed every worker that tried "
-                "it, also alone: native code crashed, or memory ran out. Finished units "
-                "are kept. Look at it with --serial, or use a smaller --tile-px."
+                "it, also alone: native code crashed, or memory ran out. Finished "
+                "units are kept. Look at it with --serial, or use a smaller --tile-px."
             )
             raise StageFailed(message)
         self.suspects.extend(Attempt(item=half, alone=True) for half in halves)

@@ -132,8 +132,9 @@ def slide_mpp(slide: Slide, given: float | None) -> float:
         found = slide.properties.get("resolution", "it states none")
         message = (
             f"{slide.path} doesn't say its resolution ({found}), so sizes in "
-            "micrometres and the network's scale are unknown. Pass it with --mpp (micrometres per level-0 "
-            "pixel; a 40x scan has about 0.25, a 20x scan about 0.5)."
+            "micrometres and the network's scale are unknown. Pass it with --mpp "
+            "(micrometres per level-0 pixel; a 40x scan has about 0.25, a 20x scan "
+            "about 0.5)."
         )
         raise MppMissing(message)
     low, high = PLAUSIBLE_MPP

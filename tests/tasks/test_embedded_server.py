@@ -5,6 +5,9 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 CODE = """
 import os, sys
@@ -27,40 +30,42 @@ with prefect_api() as wait_for_api:
 """
 
 
-def run_probe(tmp_path, how):
-    home = tmp_path / "home"
+def run_probe(folder, home, how):
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("PREFECT_")
     } | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    found = subprocess.run(
-        [sys.executable, "-c", CODE, how],
+    return subprocess.run(
+        [sys.executable, "-P", "-c", CODE, how],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
     )
-    return found, home
 
 
 def servers_of(home):
     """Return the processes whose environment names this home."""
     found = []
-    for entry in os.scandir("/proc"):
+    for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if str(home) in open(f"/proc/{entry.name}/environ").read():  # noqa: PTH123, SIM115
+            if str(home).encode() in (entry / "environ").read_bytes():
                 found.append(entry.name)
     return found
 
 
-def test_the_server_serves_one_run_and_ends_with_it(tmp_path):
-    # A folder of the package's name nearby must not be taken for it.
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "__init__.py").write_text("raise RuntimeError")
-    found, home = run_probe(tmp_path, "ends")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("Completed http://127.0.0.1:")
-    assert (home / "prefect.db").exists()
-    assert servers_of(home) == []
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_the_server_serves_a_run_and_ends_with_it_even_if_that_is_killed(tmp_path):
+    home, folder = tmp_path / "home", tmp_path / "with its own tasks"
+    folder.mkdir()
+    (folder / "tasks.py").write_text("raise RuntimeError('not the package')")
+    for how, code in {"ends": 0, "dies": 9}.items():
+        found = run_probe(folder, home, how)
+        assert found.returncode == code, found.stderr
+        assert found.stdout.startswith("Completed http://127.0.0.1:")
+        deadline = time.monotonic() + 10
+        while servers_of(home) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert servers_of(home) == []
