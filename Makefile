@@ -40,5 +40,8 @@ format: $(VENV)/.made ## Let ruff mend what it can
 bench: $(VENV)/.made ## Benchmarks: ratios against work done in the same process
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
+docs: $(VENV)/.made ## Write the facts of the code into the docs
+	@$(BIN)/python docs/render.py
+
 clean: ## Remove what make made
 	rm -rf $(VENV) out
