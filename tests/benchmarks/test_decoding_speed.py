@@ -4,12 +4,22 @@ import time
 
 import numpy as np
 import pytest
-from golden import AT_QUARTER_UM, maps
+from golden import AT_QUARTER_UM, IDS, label_map, maps
 from published import published_decoding
 
 from segpipe.decoding.hv import decode_hv
+from segpipe.metrics.counts import count
+from segpipe.metrics.scores import scores
 
 SIDE = 2048
+
+
+def pq(name):
+    """Return PQ of ours and of the published decoding on golden maps."""
+    truth = label_map(name, "truth")
+    ours = decode_hv(*maps(name), decoding=AT_QUARTER_UM)
+    published = label_map(name, "hovernet_decoded")
+    return [round(scores(count(truth, found))["pq"], 3) for found in (ours, published)]
 
 
 @pytest.fixture(scope="module")
@@ -31,5 +41,6 @@ def test_decoding_beside_the_published_algorithm(benchmark, large):
         ours = benchmark.stats.stats.min
         benchmark.extra_info["mpx_per_s"] = round(prob.size / 1e6 / ours, 1)
         benchmark.extra_info["times_the_published"] = round(seconds / ours, 1)
+        benchmark.extra_info["pq"] = {name: pq(name) for name in IDS}
         print(f"\n{benchmark.extra_info}")  # noqa: T201 - what a benchmark is for
     assert labels.max() > 0.8 * theirs.max()
