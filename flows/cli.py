@@ -87,6 +87,7 @@ def run(  # noqa: PLR0913 - each is an option
 
     Finished slides are left alone, and unfinished ones gone on with.
     """
+    started = time.perf_counter()
     with exits(debug=debug, as_json=as_json):
         settings = settings_from(
             config,
@@ -109,7 +110,6 @@ def run(  # noqa: PLR0913 - each is an option
         from flows.summary import code_of, show  # noqa: PLC0415
         from tasks.listening import listening  # noqa: PLC0415
 
-        started = time.perf_counter()
         request = Request(inputs=inputs, out=out, settings=settings, serial=serial)
         slides = request.read()
         for note in slides.notes:

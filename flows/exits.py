@@ -30,6 +30,7 @@ from segpipe.errors import (
     StoreDamaged,
     WeightsError,
 )
+from tasks.faults import is_of_prefect
 
 DONE, FAILED, REFUSED, QUARANTINED, STOPPED = 0, 1, 2, 3, 130
 
@@ -59,6 +60,10 @@ def sentence(error: BaseException) -> str:
         return "stopped. Finished work is kept: the same command goes on from here."
     if isinstance(error, SegpipeError):
         return said
+    if is_of_prefect(error):
+        return (
+            f"Prefect's API doesn't answer: {said}. Finished work is kept: run again."
+        )
     if isinstance(error, OSError):
         return f"{said}. Finished work is kept: mend it and run the same command again."
     name = type(error).__name__

@@ -41,6 +41,7 @@ def progress(n_slides: int, *, quiet: bool = False) -> Iterator[Listener]:
         yield silent
     elif console.is_terminal:
         with _bars(console) as bars:
+            bars.add_task("starting", total=None)
             yield _Bars(bars=bars, n_slides=n_slides)
     else:
         yield _Lines(n_slides=n_slides)
@@ -90,23 +91,23 @@ class _Bars:
     def _next_slide(self, slide_id: str) -> None:
         self._clear()
         self.slide_id = slide_id
-        if self.n_slides > 1 and self.slides_bar is None:
-            self.slides_bar = self.bars.add_task("slides", total=self.n_slides)
         self.bars.console.print(f"[bold]{escape(slide_id)}")
 
     def _slide_ended(self, outcome: Outcome) -> None:
         self._clear()
-        self.bars.console.print(f"  {escape(ended(outcome))}")
-        if self.n_slides > 1 and self.slides_bar is None:
-            self.slides_bar = self.bars.add_task("slides", total=self.n_slides)
+        line = escape(ended(outcome))
+        self.bars.console.print(f"  {line}", no_wrap=True, overflow="ellipsis")
         if self.slides_bar is not None:
             self.bars.advance(self.slides_bar)
 
     def _clear(self) -> None:
+        """Leave no bar but that of the slides, if there are several."""
         for bar in self.bars.task_ids:
             if bar != self.slides_bar:
                 self.bars.remove_task(bar)
         self.by_stage.clear()
+        if self.n_slides > 1 and self.slides_bar is None:
+            self.slides_bar = self.bars.add_task("slides", total=self.n_slides)
 
 
 @dataclass(slots=True, kw_only=True)

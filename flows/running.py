@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from typing import Any
 
 from flows.inputs import Inputs, read_inputs
 from segpipe.config import Settings, SlideRef
-from segpipe.errors import SegpipeError, SettingsError
+from segpipe.errors import SettingsError
 from segpipe.stages.events import Event
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.planning import plan_slide
@@ -87,10 +88,7 @@ def _done_before(
         return None
     outcomes: list[Outcome] = []
     for slide in inputs.slides:
-        try:
-            row = finished(slide, request.settings, layout.out)
-        except SegpipeError:
-            return None  # the run will meet it and say so
+        row = finished(slide, request.settings, layout.out)
         if row is None:
             return None
         outcomes.append(Outcome(slide=slide, status="unchanged", row=row))
@@ -146,7 +144,9 @@ def _cohort_by_flow(request: Request, layout: Layout) -> list[Outcome]:
 
 def _quiet_prefect_api() -> AbstractContextManager[Callable[[], None]]:
     """Have an API, and leave the terminal to the progress bars and the summary."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False  # a log line that isn't sent is no one's concern
     from tasks.embedded_server import prefect_api  # noqa: PLC0415 - Prefect
 
     return prefect_api()

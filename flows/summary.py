@@ -18,6 +18,9 @@ from segpipe.tables.slides import STAGES, SlideRow
 from tasks.outcomes import Outcome, with_status
 from tasks.quarantining import reason_of, stage_of
 
+SHOWN_SLIDES = 40
+"""Rows of the table in the terminal."""
+
 
 def code_of(outcomes: Sequence[Outcome], *, is_cohort: bool) -> int:
     """Return the exit code: of one slide its own, of a cohort whether all are done."""
@@ -106,7 +109,7 @@ def _show_slides(console: Console, rows: Sequence[SlideRow]) -> None:
     table.add_column("slide")
     for name in ("nuclei", "mm²", "per mm²", "µm/px", "seconds"):
         table.add_column(name, justify="right")
-    for row in rows:
+    for row in rows[:SHOWN_SLIDES]:
         table.add_row(
             escape(row.slide_id),
             f"{row.n_nuclei:,}",
@@ -115,6 +118,8 @@ def _show_slides(console: Console, rows: Sequence[SlideRow]) -> None:
             f"{row.mpp:g}",
             f"{sum(row.seconds.values()):.1f}",
         )
+    if len(rows) > SHOWN_SLIDES:
+        table.add_row(f"... and {len(rows) - SHOWN_SLIDES} more in slides.parquet")
     n_nuclei = sum(row.n_nuclei for row in rows)
     mm2 = sum(row.tissue_mm2 for row in rows)
     table.add_section()

@@ -1,9 +1,10 @@
 """Prefect's API for one run, in a process of its own that ends with this one.
 
 Prefect would start such a server by itself, but only once a flow begins, and after
-importing the whole server here. Started early and aside, it comes up while the slide is
-planned and the workers start; and as it isn't in the terminal's process group, Ctrl-C
-leaves it alive long enough to hear how the run ended.
+importing the whole server here. Started early and aside, it comes up while the slide
+is planned and the workers start; as it isn't in the terminal's process group, Ctrl-C
+leaves it alive long enough to hear how the run ended; and should it die, it is started
+again at the same port, where Prefect's client keeps asking.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.error import URLError
@@ -27,11 +29,14 @@ from tasks.faults import ServerFailed
 LEAN = {
     "PREFECT_UI_ENABLED": "false",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
-    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
 }
 """What the server leaves out; registering blocks doubles the first start."""
 PATIENCE_S = 120.0
 """A first start in a fresh home makes the database: 15 s on two free cores."""
+DRAIN_S = 3.0
+"""How long the end of a run waits for events and logs to be sent."""
+RESTARTS = 3
+"""Starts after the first; a server that dies more often is left dead."""
 
 
 @contextmanager
@@ -57,40 +62,118 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     if PREFECT_API_URL.value() is not None:
         yield lambda: None
         return
-    with tempfile.TemporaryFile("w+") as log, _server(log) as (process, port):
+    with tempfile.TemporaryFile("w+") as log, _running(_Server(log=log)) as server:
         # Heartbeats are for watchers, and this server has none; each costs a second.
         settings = {
-            PREFECT_API_URL: f"http://127.0.0.1:{port}/api",
+            PREFECT_API_URL: f"http://127.0.0.1:{server.port}/api",
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
         with temporary_settings(settings):
-            yield lambda: _wait(process, port, log)
+            try:
+                yield server.wait
+            finally:
+                _send_what_is_queued()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Server:
+    """The server's process, and another one at the same port should it die."""
+
+    log: IO[str]
+    """What it says on stderr."""
+    port: int = 0
+    """Chosen by the first process."""
+    process: subprocess.Popen[str] | None = None
+    changing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the process is started or ended."""
+    has_ended: bool = False
+
+    def start(self) -> None:
+        """Start the process; it says its port at once, and answers seconds later."""
+        with self.changing:
+            if self.has_ended:
+                return
+            self.process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-P", "-m", "tasks.embedded_server", str(self.port)],
+                env=os.environ | LEAN | {"PYTHONPATH": os.pathsep.join(_import_path())},
+                stdin=subprocess.PIPE,  # its end tells the server to go
+                stdout=subprocess.PIPE,
+                stderr=self.log,
+                text=True,
+                start_new_session=True,
+            )
+            said = self.process.stdout.readline() if self.process.stdout else ""
+            self.port = int(said or self.port)
+
+    def wait(self) -> None:
+        """Wait until the API answers; from then on, keep the server up.
+
+        Raises
+        ------
+        ServerFailed
+            If it doesn't answer, or the process ends.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and self._is_alive():
+            if _answers(self.port):
+                threading.Thread(target=self._keep_up, daemon=True).start()
+                return
+            time.sleep(0.05)
+        self.log.seek(0)
+        last = self.log.read().strip().splitlines()[-1:] or ["no message"]
+        home = os.environ.get("PREFECT_HOME", "~/.prefect")
+        message = (
+            f"Prefect's embedded server didn't come up: {last[0]}. Its database is in "
+            f"{home}; set PREFECT_HOME to a folder that can be written, or run with "
+            "--serial, which needs no server."
+        )
+        raise ServerFailed(message)
+
+    def end(self) -> None:
+        """End the process, by force if it must be."""
+        with self.changing:
+            self.has_ended = True
+            if self.process is not None:
+                _end(self.process)
+
+    def _is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def _keep_up(self) -> None:
+        for _ in range(RESTARTS):
+            if self.process is not None:
+                self.process.wait()
+            self.start()
 
 
 @contextmanager
-def _server(log: IO[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tasks.embedded_server"],
-        env=os.environ | LEAN | {"PYTHONPATH": os.pathsep.join(_import_path())},
-        stdin=subprocess.PIPE,  # its end tells the server to go
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,
-    )
+def _running(server: _Server) -> Iterator[_Server]:
+    server.start()
     try:
-        said = process.stdout.readline() if process.stdout else ""
-        yield process, int(said or 0)
+        yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+        server.end()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+def _send_what_is_queued() -> None:
+    """Let the server hear the last states and log lines before it goes."""
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    EventsWorker.drain_all(timeout=DRAIN_S, at_exit=False)
+    APILogWorker.drain_all(timeout=DRAIN_S, at_exit=False)
 
 
 def _import_path() -> list[str]:
@@ -99,34 +182,18 @@ def _import_path() -> list[str]:
     return [str(Path(__file__).parents[1]), *filter(None, given.split(os.pathsep))]
 
 
-def _wait(process: subprocess.Popen[str], port: int, log: IO[str]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if _answers(port):
-            return
-        time.sleep(0.05)
-    log.seek(0)
-    last = log.read().strip().splitlines()[-1:] or ["no message"]
-    message = (
-        f"Prefect's embedded server didn't start within {PATIENCE_S:g} s: {last[0]}. "
-        f"It keeps its database in PREFECT_HOME ({os.environ.get('PREFECT_HOME')}); "
-        "set that to a writable folder, or run with --serial, which needs no server."
-    )
-    raise ServerFailed(message)
-
-
 def _answers(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/api/health"
     try:
-        url = f"http://127.0.0.1:{port}/api/health"
         with urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
 
 
-def _serve() -> None:
+def _serve(port: int) -> None:
     """Be the server: bind, say the port, and serve until stdin ends."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -143,4 +210,4 @@ def _leave_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]))

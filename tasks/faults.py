@@ -56,8 +56,15 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
+def is_of_prefect(error: BaseException) -> bool:
+    """Whether an error says that Prefect's API doesn't answer as it should."""
+    return type(error).__module__.split(".")[0] in {"httpx", "httpcore", "prefect"}
+
+
 def blames_the_slide(error: BaseException) -> bool:
     """Whether other slides may succeed where this one failed with this error."""
+    if is_of_prefect(error):
+        return False
     if isinstance(error, OSError) and error.errno in DISK_FULL_OR_READ_ONLY:
         return False
     return isinstance(error, Exception) and not isinstance(error, OF_THE_RUN)

@@ -46,6 +46,12 @@ DASK_SETTINGS = {
     # Loopback answers at once or never, and a dead worker must not be waited for.
     "distributed.comm.timeouts.connect": "5s",
 }
+LOOPBACK = {
+    "host": "127.0.0.1",
+    "dashboard": False,
+    "dashboard_address": "127.0.0.1:0",  # else port 8787, which may be taken
+}
+"""Nothing of it is reached from another machine."""
 MEMORY_SHARE = 0.9
 """Part of the machine's memory that workers may take together."""
 
@@ -88,11 +94,9 @@ def gpu_environments(device: str) -> list[dict[str, str]]:
 def _spec(
     memory_bytes: int, environment: dict[str, str], **resources: float
 ) -> dict[str, Any]:
-    options = {
-        "host": "127.0.0.1",
+    options = LOOPBACK | {
         "nthreads": 1,
         "memory_limit": memory_bytes,
-        "dashboard": False,
         "silence_logs": logging.CRITICAL,
         "env": ONE_THREAD | environment,
         "resources": resources,
@@ -102,11 +106,10 @@ def _spec(
 
 @contextmanager
 def _cluster(specs: dict[str, Any]) -> Iterator[SpecCluster]:
-    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False}
     _start_resource_tracker()
     with _deaf_to_ctrl_c():
         cluster = SpecCluster(
-            scheduler={"cls": Scheduler, "options": scheduler},
+            scheduler={"cls": Scheduler, "options": LOOPBACK | {"port": 0}},
             workers=specs,
             silence_logs=logging.CRITICAL,
             name="segpipe",
@@ -125,7 +128,7 @@ def _kill_workers(cluster: SpecCluster) -> None:
     Asked politely they take seconds, and a batch that hangs would be waited for.
     """
     for nanny in cluster.workers.values():
-        nanny.auto_restart = False
+        nanny.close_gracefully(reason="segpipe-ends")  # and don't start another
         if nanny.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(nanny.pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from segpipe.config import Settings, SlideRef
-from segpipe.errors import OutputNotOurs
+from segpipe.errors import OutputNotOurs, PlanRefused, SlideError
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.publishing import already_done, ledger_of
 from segpipe.stores.layout import Layout
@@ -61,10 +61,14 @@ def finished(slide: SlideRef, settings: Settings, out: Path) -> SlideRow | None:
     """Return the row of an earlier run that came to the same result, if there is one.
 
     Cheap for a slide that no run has finished: it is looked at only if it has a row.
+    One that can't be planned any more isn't finished; segmenting it will say why.
     """
     if not Ledger(Layout(out.resolve()), slide.id).row_path.exists():
         return None
-    plan = plan_slide(slide, settings, out)
+    try:
+        plan = plan_slide(slide, settings, out)
+    except (SlideError, PlanRefused):
+        return None
     with ledger_of(plan).held():
         return already_done(plan)
 

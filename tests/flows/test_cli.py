@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.exits import exits
 from segpipe.errors import MppMissing, StageFailed
+from segpipe.stages.outputs import prepare_out
 from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
+from segpipe.tables.slides import read_slides
 
 RUNNER = CliRunner()
 
@@ -231,3 +234,27 @@ except SystemExit as ended:
     print("ended with", ended.code, "and", sorted(heavy))
 """
     assert in_a_process(code).endswith("ended with 2 and []")
+
+
+def test_a_done_slide_that_is_replaced_by_a_broken_one_is_quarantined(tmp_path, slide):
+    path, out = tmp_path / "cut.tif", tmp_path / "out"
+    path.write_bytes(slide.path.read_bytes())
+    arguments = ["run", path, "--out", out, "--serial", "--no-report", "--json"]
+    assert segpipe(*arguments).exit_code == 0
+    path.write_bytes(b"no slide at all")
+    assert segpipe(*arguments).exit_code == 2
+    assert Layout(out).quarantine("cut").exists()
+    assert [row.status for row in read_slides(Layout(out).slides)] == ["quarantined"]
+    path.write_bytes(slide.path.read_bytes())
+    assert segpipe(*arguments).exit_code == 0
+    assert [row.status for row in read_slides(Layout(out).slides)] == ["done"]
+
+
+def test_a_slide_that_another_run_holds_is_left_to_it(tmp_path, slide):
+    out = tmp_path / "out"
+    with Ledger(prepare_out(out), "cut").held():
+        alone = segpipe("run", slide.path, "--out", out, "--serial")
+        in_cohort = segpipe("run", slide.path.parent, "--out", out, "--serial")
+    assert (alone.exit_code, in_cohort.exit_code) == (2, 3)
+    assert "being worked on by another run" in alone.stdout.replace("\n", " ")
+    assert not Layout(out).quarantine("cut").exists()

@@ -1,5 +1,7 @@
 """Where workers may be, and how many there are."""
 
+from contextvars import Context
+
 import pytest
 
 from segpipe.config import Settings
@@ -39,7 +41,7 @@ def test_what_is_no_address_is_refused(address):
 
 def test_there_is_no_address_outside_of_workers():
     with pytest.raises(LookupError, match="with workers"):
-        current_address()
+        Context().run(current_address)
 
 
 def test_a_cpu_machine_has_the_workers_asked_for_and_no_gpu_worker():

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from itertools import islice
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +179,19 @@ def test_an_address_without_a_scheduler_is_refused_by_name():
         connected("tcp://127.0.0.1:9", timeout_s=0.3),
     ):
         pass
+
+
+@pytest.mark.usefixtures("address")
+def test_nothing_listens_beyond_loopback():
+    own = psutil.Process()
+    ports = [
+        connection.laddr
+        for process in [own, *own.children(recursive=True)]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(ports) >= 3
+    assert {port.ip for port in ports} == {"127.0.0.1"}
 
 
 def test_a_worker_computes_in_one_thread_and_sees_no_ctrl_c(address):
