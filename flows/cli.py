@@ -185,7 +185,10 @@ def export(
     folder: options.ResultFolder,
     *,
     format_: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="Format; see below.")
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help="E.g. geojson, csv; a wrong one lists all."
+        ),
     ],
     slide_id: Annotated[
         list[str] | None,

@@ -30,7 +30,7 @@ from segpipe.errors import (
     StoreDamaged,
     WeightsError,
 )
-from tasks.faults import is_of_prefect
+from tasks.faults import is_interruption, is_of_prefect
 
 DONE, FAILED, REFUSED, QUARANTINED, STOPPED = 0, 1, 2, 3, 130
 
@@ -47,7 +47,7 @@ REFUSALS = (
 
 def exit_code(error: BaseException) -> int:
     """Return the exit code for an error that ends the program."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_interruption(error):
         return STOPPED
     refused = isinstance(error, REFUSALS) and not isinstance(error, StoreDamaged)
     return REFUSED if refused else FAILED
@@ -56,7 +56,7 @@ def exit_code(error: BaseException) -> int:
 def sentence(error: BaseException) -> str:
     """Say an error in one line."""
     said = " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt):
+    if is_interruption(error):
         return "stopped. Finished work is kept: the same command goes on from here."
     if isinstance(error, SegpipeError):
         return said

@@ -61,7 +61,7 @@ def inspect_run(folder: Path, *, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("slide", "status", "nuclei", "mm²", "time", "reason"):
         is_number = name in {"nuclei", "mm²", "time"}
-        table.add_column(name, justify="right" if is_number else "left")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     for slide_id in unfinished:

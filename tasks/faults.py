@@ -61,9 +61,19 @@ def is_of_prefect(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in {"httpx", "httpcore", "prefect"}
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error: libraries that clean up may hide it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 def blames_the_slide(error: BaseException) -> bool:
     """Whether other slides may succeed where this one failed with this error."""
-    if is_of_prefect(error):
+    if is_of_prefect(error) or is_interruption(error):
         return False
     if isinstance(error, OSError) and error.errno in DISK_FULL_OR_READ_ONLY:
         return False

@@ -22,6 +22,11 @@ from distributed import Client, Future, KilledWorker
 from segpipe.errors import SegpipeError, StageFailed
 from tasks.faults import ClusterLost, is_transient
 
+GONE = (
+    "The Dask scheduler went away while batches were under way. Finished ones are kept: "
+    "start it again and run the same command."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -124,7 +129,7 @@ class Flight:
         try:
             n_threads = sum(self.client.nthreads().values())
         except OSError as error:
-            raise ClusterLost(_gone(error)) from error
+            raise ClusterLost(GONE) from error
         window = max(1, n_threads) * self.patience.in_flight_per_thread
         return max(0, int(window) - len(self.airborne))
 
@@ -154,7 +159,7 @@ class Flight:
     def _outcome(self, future: Future) -> tuple[Any, Exception | None]:
         """Return the result of an ended future, or its error."""
         if future.status == "cancelled":
-            raise ClusterLost(_gone(future.exception()))
+            raise ClusterLost(GONE)
         try:
             return future.result(timeout=self.patience.stall_s), None
         except Exception as error:  # noqa: BLE001 - of the function, whatever it is
@@ -260,7 +265,3 @@ def _halves(item: Any) -> list[Any]:  # noqa: ANN401 - any item, but only tuples
         return [item]
     middle = len(item) // 2
     return [item[:middle], item[middle:]]
-
-
-def _gone(error: BaseException | None) -> str:
-    return f"The Dask scheduler went away while batches were under way ({error})."

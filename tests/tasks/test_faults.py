@@ -78,6 +78,20 @@ def test_what_every_slide_would_meet_quarantines_none(error, tmp_path):
     assert not Layout(tmp_path).quarantine("slide").exists()
 
 
+def interrupted():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        message = "half done"
+        raise ValueError(message)
+
+
+def test_ctrl_c_is_no_fault_of_the_slide_even_if_hidden_by_what_it_broke(tmp_path):
+    with pytest.raises(ValueError, match="half done"), quarantining(SLIDE, tmp_path):
+        interrupted()
+    assert not Layout(tmp_path).quarantine("slide").exists()
+
+
 def test_the_quarantine_names_the_stage(tmp_path):
     message = "unit 3 could not be computed"
     with (
