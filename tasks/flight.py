@@ -23,8 +23,8 @@ from segpipe.errors import SegpipeError, StageFailed
 from tasks.faults import ClusterLost, is_transient
 
 GONE = (
-    "The Dask scheduler went away while batches were under way. Finished ones are kept: "
-    "start it again and run the same command."
+    "The Dask scheduler went away while batches were under way. Finished ones are kept:"
+    " start it again and run the same command."
 )
 
 
