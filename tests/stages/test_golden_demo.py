@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import EXAMPLE
 from PIL import Image
 from scipy.spatial import cKDTree
 
@@ -13,6 +12,7 @@ from segpipe import read_nuclei
 from segpipe.stages.slide import segment_slide
 from segpipe.stores.layout import Layout
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cmu-1-small-region.svs"
 GOLDEN = Path(__file__).parents[1] / "golden" / "demo" / "nuclei.csv.gz"
 
 
