@@ -10,7 +10,8 @@ from typing import Literal
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import OutputNotOurs, PlanRefused, SlideError
 from segpipe.stages.planning import plan_slide
-from segpipe.stages.publishing import already_done, ledger_of
+from segpipe.stages.publishing import already_done
+from segpipe.stages.stored import ledger_of
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow

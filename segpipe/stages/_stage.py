@@ -18,8 +18,8 @@ from segpipe.errors import StageFailed
 from segpipe.stages.events import BatchDone, Listener, StageDone, StageStarted, silent
 from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.plan import Plan
-from segpipe.stores.layout import Layout
-from segpipe.stores.ledger import Ledger, Receipt
+from segpipe.stages.stored import ledger_of
+from segpipe.stores.ledger import Receipt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,7 +79,7 @@ def run_stage(
         If units are left without a receipt when the mapper has ended.
     """
     started = time.perf_counter()
-    ledger = Ledger(Layout(plan.out), plan.slide.id)
+    ledger = ledger_of(plan)
     key = plan.keys[stage.name]
     units = stage.units(plan)
     if ledger.is_closed(stage.name, key):
@@ -119,7 +119,7 @@ def work_batch(stage: Stage, plan_path: str, units: tuple[int, ...]) -> Receipt:
     """
     plan = _plan_at(plan_path, Path(plan_path).stat().st_mtime_ns)
     started = time.perf_counter()
-    ledger = Ledger(Layout(plan.out), plan.slide.id)
+    ledger = ledger_of(plan)
     with naming_full_disk(plan.out):
         count = stage.work(plan, units)
         seconds = time.perf_counter() - started

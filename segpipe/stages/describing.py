@@ -8,8 +8,7 @@ from segpipe.stages.measuring import frame_of
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
-from segpipe.stores.layout import Layout
-from segpipe.stores.ledger import Ledger
+from segpipe.stages.stored import ledger_of
 from segpipe.tables import seams
 from segpipe.tables.reading import read_nuclei
 from segpipe.tables.slides import SlideRow
@@ -20,7 +19,7 @@ COMPUTED_WITH = ("segpipe", "torch", "numpy", "numba", "opencv-python-headless",
 
 def describe(plan: Plan) -> SlideRow:
     """Return the row of a slide whose table stands."""
-    ledger = Ledger(Layout(plan.out), plan.slide.id)
+    ledger = ledger_of(plan)
     ranking = read_index(plan).ranking
     return SlideRow(
         slide_id=plan.slide.id,

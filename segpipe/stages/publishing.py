@@ -8,10 +8,9 @@ from segpipe.stages.describing import describe
 from segpipe.stages.outputs import release
 from segpipe.stages.picturing import write_report
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import IMAGE, MAPS, store_of
+from segpipe.stages.stored import IMAGE, MAPS, ledger_of, store_of
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
-from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
 
 
@@ -65,8 +64,3 @@ def tidy(plan: Plan) -> None:
         store.drop(IMAGE)
         store.forget_image()
     release(layout, plan.slide.id)
-
-
-def ledger_of(plan: Plan) -> Ledger:
-    """Return the ledger of the plan's slide."""
-    return Ledger(Layout(plan.out), plan.slide.id)

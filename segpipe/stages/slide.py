@@ -14,7 +14,8 @@ from segpipe.stages.outputs import prepare_out
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.planning import plan_slide
-from segpipe.stages.publishing import already_done, ledger_of, publish
+from segpipe.stages.publishing import already_done, publish
+from segpipe.stages.stored import ledger_of
 from segpipe.stores.durable import write_text
 from segpipe.tables.slides import SlideRow
 

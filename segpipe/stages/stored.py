@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segpipe.stages.plan import Plan
 from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
 from segpipe.stores.slide_store import SlideStore
 
 IMAGE = "image"
@@ -33,3 +34,8 @@ def store_of(plan: Plan) -> SlideStore:
 def scratch_of(plan: Plan) -> SlideStore:
     """Return the store that is gone when the table is written."""
     return SlideStore(Layout(plan.out).scratch(plan.slide.id))
+
+
+def ledger_of(plan: Plan) -> Ledger:
+    """Return the ledger of the plan's slide."""
+    return Ledger(Layout(plan.out), plan.slide.id)

@@ -132,14 +132,3 @@ COLUMNS: tuple[Column, ...] = (
 
 DICTIONARY_COLUMNS = ("slide_id", "type_name")
 """Columns of few distinct values, stored as codes."""
-
-
-def dtype_of(name: str) -> Dtype:
-    """Return the type of a column.
-
-    Raises
-    ------
-    KeyError
-        If the schema has no such column.
-    """
-    return {column.name: column.dtype for column in COLUMNS}[name]
