@@ -2,7 +2,13 @@
 
 from segpipe.networks._card import Card, card_of
 from segpipe.networks._inference import predict_planes, predict_windows
-from segpipe.networks._loading import LoadedNetwork, cached_network, load, weights_file
+from segpipe.networks._loading import (
+    LoadedNetwork,
+    cached_network,
+    load,
+    weights_file,
+    weights_path,
+)
 from segpipe.networks._network import TYPE_HEAD, Head, Network, Window
 from segpipe.networks._registry import network, networks
 
@@ -21,4 +27,5 @@ __all__ = [
     "predict_planes",
     "predict_windows",
     "weights_file",
+    "weights_path",
 ]

@@ -59,6 +59,19 @@ def weights_file(name: str) -> Path:
     return path
 
 
+def weights_path(name_or_weights: str | Path) -> Path:
+    """Return the weights file that a name (shipped weights) or a path means.
+
+    Raises
+    ------
+    UnknownNetwork, WeightsError
+        As ``weights_file``, if it is a name.
+    """
+    path = Path(name_or_weights)
+    is_path = isinstance(name_or_weights, Path) or path.suffix or len(path.parts) > 1
+    return path if is_path else weights_file(str(name_or_weights))
+
+
 def load(
     name_or_weights: str | Path, *, device: torch.device | str = "cpu"
 ) -> LoadedNetwork:
@@ -78,7 +91,7 @@ def load(
     WeightsError
         If weights or card are missing, damaged, unsafe or of another network.
     """
-    path = _as_path(name_or_weights)
+    path = weights_path(name_or_weights)
     card = card_of(path)
     chosen = network(card.network)
     state = read_weights(path, card.sha256)
@@ -110,12 +123,6 @@ def cached_network(weights: str, sha256: str, device: str) -> LoadedNetwork:
         )
         raise WeightsError(message)
     return loaded
-
-
-def _as_path(name_or_weights: str | Path) -> Path:
-    path = Path(name_or_weights)
-    is_path = isinstance(name_or_weights, Path) or path.suffix or len(path.parts) > 1
-    return path if is_path else weights_file(str(name_or_weights))
 
 
 def _ready(module: nn.Module, device: torch.device) -> nn.Module:

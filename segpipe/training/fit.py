@@ -27,7 +27,7 @@ from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
 from segpipe.training.logs import append_log, rewind_log
 from segpipe.training.patches import Batch, Progress, Source, draw_batch, load_sources
-from segpipe.training.pretrained import load_encoder
+from segpipe.training.pretrained import load_encoder, load_start
 from segpipe.training.recipe import Recipe
 from segpipe.training.selecting import select_samples
 
@@ -130,7 +130,11 @@ def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
     """Build the module from the recipe's seed, its average and its optimizer."""
     torch.manual_seed(recipe.seed)
     module = chosen.build(len(recipe.types))
-    if recipe.encoder_weights is not None:
+    if recipe.starts_from is not None:
+        load_start(
+            module, recipe.starts_from, network=recipe.network, types=recipe.types
+        )
+    elif recipe.encoder_weights is not None:
         load_encoder(module, recipe.encoder_weights)
     module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Run(

@@ -1,15 +1,18 @@
-"""Encoder weights to start from: files, or packages that carry them."""
+"""What training starts from: an encoder's ImageNet weights, or a whole network's."""
 
 from __future__ import annotations
 
 import importlib.util
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from segpipe.errors import SettingsError, WeightsError
+from segpipe.networks import card_of, weights_path
+from segpipe.networks._weights import fill, read_weights
 
 
 def load_encoder(module: nn.Module, source: str) -> None:
@@ -36,6 +39,42 @@ def load_encoder(module: nn.Module, source: str) -> None:
         )
         raise SettingsError(message)
     load(read_state(_file(source)))
+
+
+def load_start(
+    module: nn.Module, source: str, *, network: str, types: Sequence[str]
+) -> None:
+    """Load the weights of a whole network, to train on from them.
+
+    Parameters
+    ----------
+    module
+        The network, built for ``types``.
+    source
+        Name of a network whose weights ship, or path of a weights file.
+    network
+        Name of the network.
+    types
+        Nucleus types to learn. Where the weights know others, what tells types apart
+        keeps its random start.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, damaged or of another network.
+    """
+    path = weights_path(source)
+    card = card_of(path)
+    if card.network != network:
+        message = (
+            f"The weights {path} are of {card.network}; {network} is to be trained."
+        )
+        raise WeightsError(message)
+    state = read_weights(path, card.sha256)
+    if card.types != tuple(types):
+        own = module.state_dict()
+        state = {n: v if v.shape == own[n].shape else own[n] for n, v in state.items()}
+    fill(module, state, str(path))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -46,6 +46,9 @@ class Recipe(_Frozen):
     """Names of the nucleus types the network learns to tell apart."""
     encoder_weights: str | None = None
     """Package or file of the weights the encoder starts from."""
+    starts_from: str | None = None
+    """Weights of the whole network to start from instead: the name of a network whose
+    weights ship, or a weights file. For more training, or for your own slides."""
     seed: int = 1
     patch_px: int = Field(default=256, gt=0, multiple_of=32)
     batch: int = Field(default=8, gt=0)

