@@ -48,7 +48,7 @@ def weights_file(name: str) -> Path:
     WeightsError
         If no weights ship for it.
     """
-    path = WEIGHTS / f"{network(name).name}.safetensors"
+    path = WEIGHTS / f"{network(name).name.replace(':', '-')}.safetensors"
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
         message = (

