@@ -20,12 +20,11 @@ COMPUTED_WITH = ("segpipe", "torch", "numpy", "numba", "opencv-python-headless",
 def describe(plan: Plan) -> SlideRow:
     """Return the row of a slide whose table stands."""
     ledger = ledger_of(plan)
-    ranking = read_index(plan).ranking
     return SlideRow(
         slide_id=plan.slide.id,
         path=str(plan.slide.path),
         status="done",
-        n_nuclei=len(ranking.nuclei),
+        n_nuclei=len(read_index(plan).nuclei),
         tissue_mm2=plan.tissue_mm2,
         mpp=plan.slide_mpp,
         canvas_mpp=plan.canvas.mpp,

@@ -1,18 +1,20 @@
 """Stage 4: instances of tiles become nuclei of the slide, numbered by their anchors.
 
-The driver reads the tiles' records and seams, joins, ranks, and leaves a lookup table;
-workers rename their tiles into ``labels/nuclei``.
+The driver goes twice through the tiles' records, a row of tiles at a time: once to join
+what crosses seams, once to rank. It leaves a lookup table; workers rename their tiles
+into ``labels/nuclei``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segpipe.labels.records import InstanceRecords
 from segpipe.stages._stage import Stage
-from segpipe.stages.nuclei_index import NucleiIndex, read_index, write_index
+from segpipe.stages.nuclei_index import read_index, write_index
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
     NUCLEI,
@@ -22,22 +24,20 @@ from segpipe.stages.stored import (
     store_of,
 )
 from segpipe.stages.tile_records import TileRecords, read_records
-from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_nuclei
+from segpipe.stitching.joining import Ints, Joined, join, parts_of
+from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_rows
 from segpipe.stitching.seams import seam_pairs
 from segpipe.stores.slide_store import ArraySpec
+
+Row = dict[int, tuple[int, TileRecords]]
+"""A row of tiles by index: where the tile's instances start among all, its records."""
 
 
 def prepare(plan: Plan) -> None:
     """Join instances across seams, rank them, and make the label map's array."""
-    tiles = {index: read_records(plan, index) for index in plan.tissue_tiles}
-    starts = block_starts([len(tile.records) for tile in tiles.values()])
-    start_of = dict(zip(tiles, starts, strict=False))
-    pairs = np.concatenate([_no_pairs(), *_all_pairs(plan, tiles, start_of)])
-    records = np.concatenate(
-        [np.zeros((0, 6), np.int64), *(tile.records for tile in tiles.values())]
-    )
-    ranking = rank_nuclei(records, pairs, limits_of(plan))
-    write_index(plan, NucleiIndex(starts=starts, ranking=ranking))
+    counts, joined = _join(plan)
+    ranked = rank_rows(_records(plan), joined, limits_of(plan))
+    write_index(plan, block_starts(counts), ranked)
     store = store_of(plan)
     store.create(
         ArraySpec(
@@ -60,24 +60,60 @@ def limits_of(plan: Plan) -> NucleusLimits:
     )
 
 
-def _no_pairs() -> NDArray[np.int64]:
-    return np.zeros((0, 2), np.int64)
+def _join(plan: Plan) -> tuple[list[int], Joined]:
+    """Return how many instances each tile has, and those that cross seams."""
+    counts: list[int] = []
+    pairs = [np.zeros((0, 2), np.int64)]
+    touching = [np.zeros(0, np.int64)]
+    records = [np.zeros((0, 6), np.int64)]
+    above: Row = {}
+    for row in _rows(plan):
+        for start, tile in row.values():
+            local = tile.at_seams()
+            counts.append(len(tile.records))
+            touching.append(local + start)
+            records.append(tile.records[local])
+        pairs.extend(_pairs(plan, row, above))
+        above = row
+    joined = np.concatenate(pairs)
+    parts, rows = parts_of(joined), np.concatenate(touching)
+    held = np.concatenate(records)[np.searchsorted(rows, parts)]
+    return counts, join(joined, parts, held)
 
 
-def _all_pairs(
-    plan: Plan, tiles: dict[int, TileRecords], start_of: dict[int, np.int64]
-) -> Iterator[NDArray[np.int64]]:
-    """Yield the pairs of every seam between two tiles, as rows of all records."""
-    for index, tile in tiles.items():
-        for other, beyond, side in (
-            (plan.tiles.east_of(index), tile.east, "west"),
-            (plan.tiles.south_of(index), tile.south, "north"),
-        ):
-            if other in tiles:
-                edge = getattr(tiles[other], side)
-                pairs = seam_pairs(beyond, edge, seam=f"tiles {index} and {other}")
-                starts = np.array([start_of[index], start_of[other]], np.int64)
-                yield pairs - 1 + starts
+def _rows(plan: Plan) -> Iterator[Row]:
+    """Yield the tiles of each row of tiles, downwards."""
+    start = 0
+    for _, tiles in groupby(plan.tissue_tiles, lambda tile: tile // plan.tiles.n_cols):
+        row: Row = {}
+        for index in tiles:
+            tile = read_records(plan, index)
+            row[index] = (start, tile)
+            start += len(tile.records)
+        yield row
+
+
+def _records(plan: Plan) -> Iterator[InstanceRecords]:
+    for row in _rows(plan):
+        yield np.concatenate([tile.records for _, tile in row.values()])
+
+
+def _pairs(plan: Plan, row: Row, above: Row) -> Iterator[Ints]:
+    """Yield the pairs of the seams inside a row and of those to the row above."""
+    for index, (start, tile) in row.items():
+        east = plan.tiles.east_of(index)
+        if east in row:
+            start_east, other = row[east]
+            pairs = seam_pairs(tile.east, other.west, seam=f"tiles {index} and {east}")
+            yield pairs - 1 + np.array([start, start_east])
+    for index, (start, tile) in above.items():
+        south = plan.tiles.south_of(index)
+        if south in row:
+            start_south, other = row[south]
+            pairs = seam_pairs(
+                tile.south, other.north, seam=f"tiles {index} and {south}"
+            )
+            yield pairs - 1 + np.array([start, start_south])
 
 
 def work(plan: Plan, units: tuple[int, ...]) -> int:
@@ -95,7 +131,7 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
 
 STAGE = Stage(
     name="stitch",
-    version=1,
+    version=2,
     units=lambda plan: plan.tissue_tiles,
     batch_units=4,
     prepare=prepare,

@@ -43,6 +43,12 @@ class TileRecords:
             south=tile.south,
         )
 
+    def at_seams(self) -> NDArray[np.int64]:
+        """Return the rows of instances with a pixel along a seam, ascending."""
+        strips = (self.west, self.north, self.east, self.south)
+        ids = np.unique(np.concatenate(strips))
+        return ids[ids > 0].astype(np.int64) - 1
+
 
 def write_records(plan: Plan, index: int, tile: TileRecords) -> None:
     """Write a tile's records, durably."""

@@ -2,17 +2,19 @@
 
 The id of a nucleus is the rank of its anchor (its first pixel in raster order) among
 those of all nuclei, so it doesn't depend on the tiles, their order or their workers.
+
+Anchors of one row of tiles come before those of the next. So ranks are given row by row
+and no more than a row's instances are in memory, however large the slide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.labels.equivalence import equivalence_classes
 from segpipe.labels.records import (
     ANCHOR,
     AREA,
@@ -21,8 +23,8 @@ from segpipe.labels.records import (
     YMAX,
     YMIN,
     InstanceRecords,
-    merge_records,
 )
+from segpipe.stitching.joining import Ints, Joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,50 +38,60 @@ class NucleusLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """The nuclei of a slide, and what each tile's instances are called now."""
+class Ranked:
+    """The nuclei anchored in one row of tiles, and what the row's instances are."""
 
     nuclei: InstanceRecords
-    """(N, 6) int64: row i is nucleus i + 1, ascending in anchor."""
+    """(N, 6) int64, ascending in anchor; ids go on from the row before."""
     lookup: NDArray[np.uint32]
-    """(M,) uint32: nucleus id of each instance of all tiles in a row; 0 if dropped."""
-    n_too_small: int
-    """Instances dropped for their area."""
-    n_too_large: int
-    """Instances dropped for their extent."""
+    """(M,) uint32: nucleus id of each instance of the row; 0 if dropped."""
 
 
-def rank_nuclei(
-    records: InstanceRecords, pairs: NDArray[np.int64], limits: NucleusLimits
-) -> Ranking:
-    """Join what seams say is one, drop what is no nucleus, number the rest.
+def rank_rows(
+    rows: Iterable[InstanceRecords], joined: Joined, limits: NucleusLimits
+) -> Iterator[Ranked]:
+    """Drop what is no nucleus and number the rest, one row of tiles after the other.
 
     Parameters
     ----------
-    records : (M, 6) int64
-        Instances of all tiles, one tile after the other.
-    pairs : (P, 2) int64
-        Rows of ``records`` that are one instance.
+    rows
+        For each row of tiles, downwards, the records (M, 6) int64 of its instances, one
+        tile after the other.
+    joined : Joined
+        Instances that lie in several tiles.
     limits : NucleusLimits
         What to drop. Judged on whole instances, so the same for any tiling.
     """
-    n_wholes, whole_of = equivalence_classes(pairs, len(records))
-    wholes = merge_records(records, whole_of, n_wholes)
-    height, width = wholes[:, YMAX] - wholes[:, YMIN], wholes[:, XMAX] - wholes[:, XMIN]
-    too_small = wholes[:, AREA] < limits.min_area_px
-    too_large = np.maximum(height, width) > limits.max_extent_px
-    kept = np.flatnonzero(~(too_small | too_large))
-    ranked = kept[np.argsort(wholes[kept, ANCHOR], kind="stable")]
-    name_of_whole = np.zeros(n_wholes, np.uint32)
-    name_of_whole[ranked] = np.arange(1, len(ranked) + 1, dtype=np.uint32)
-    return Ranking(
-        nuclei=wholes[ranked],
-        lookup=name_of_whole[whole_of],
-        n_too_small=int(too_small.sum()),
-        n_too_large=int((too_large & ~too_small).sum()),
-    )
+    names = np.zeros(len(joined.wholes), np.uint32)
+    start, n_named = 0, 0
+    for records in rows:
+        stop = start + len(records)
+        low, high = np.searchsorted(joined.parts, (start, stop))
+        parts = joined.parts[low:high] - start
+        alone = np.delete(np.arange(len(records)), parts)
+        anchored = slice(*np.searchsorted(joined.first, (start, stop)))
+        candidates = np.concatenate([records[alone], joined.wholes[anchored]])
+        kept = np.flatnonzero(_within(candidates, limits))
+        ranked = kept[np.argsort(candidates[kept, ANCHOR], kind="stable")]
+        name = np.zeros(len(candidates), np.uint32)
+        name[ranked] = np.arange(n_named + 1, n_named + 1 + len(ranked))
+        names[anchored] = name[len(alone) :]
+        lookup = np.empty(len(records), np.uint32)
+        lookup[alone] = name[: len(alone)]
+        lookup[parts] = names[joined.whole_of[low:high]]
+        yield Ranked(nuclei=candidates[ranked], lookup=lookup)
+        start, n_named = stop, n_named + len(ranked)
 
 
-def block_starts(counts: Sequence[int]) -> NDArray[np.int64]:
+def _within(records: InstanceRecords, limits: NucleusLimits) -> NDArray[np.bool_]:
+    height = records[:, YMAX] - records[:, YMIN]
+    width = records[:, XMAX] - records[:, XMIN]
+    large_enough = records[:, AREA] >= limits.min_area_px
+    small_enough = np.maximum(height, width) <= limits.max_extent_px
+    within: NDArray[np.bool_] = large_enough & small_enough
+    return within
+
+
+def block_starts(counts: Sequence[int]) -> Ints:
     """Return where each tile's block of ids starts; one more entry for the end."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -9,8 +9,17 @@ from synthetic import ellipses, maps_of
 from segpipe.decoding.hv import HVDecoding, decode_hv
 from segpipe.errors import StageFailed
 from segpipe.geometry import Box
-from segpipe.labels.records import instance_records
-from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_nuclei
+from segpipe.labels.records import (
+    ANCHOR,
+    AREA,
+    XMAX,
+    XMIN,
+    YMAX,
+    YMIN,
+    instance_records,
+)
+from segpipe.stitching.joining import join, parts_of
+from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_rows
 from segpipe.stitching.seams import cut_core, seam_pairs
 from segpipe.tiling.grid import TileGrid
 
@@ -26,14 +35,17 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
         rows, cols = box.slices()
         labels = decode_hv(prob[rows, cols], hv[:, rows, cols], decoding=decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
-    tiles = dict(sorted(tiles.items()))
+    return ranked(dict(sorted(tiles.items())), grid, limits)
+
+
+def ranked(tiles, grid, limits):
+    """Join and rank the cut tiles as the stitch stage does, and paint the nuclei."""
     starts = block_starts([tile.n_labels for tile in tiles.values()])
-    records = np.concatenate(
-        [
-            instance_records(tile.core, grid.core(i), prob.shape[1], tile.n_labels)
-            for i, tile in tiles.items()
-        ]
-    )
+    width = grid.shape[1]
+    records = [
+        instance_records(tile.core, grid.core(i), width, tile.n_labels)
+        for i, tile in tiles.items()
+    ]
     pairs = [np.zeros((0, 2), np.int64)]
     for i, tile in tiles.items():
         if (east := grid.east_of(i)) is not None:
@@ -42,12 +54,18 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
         if (south := grid.south_of(i)) is not None:
             found = seam_pairs(tile.south, tiles[south].core[0], seam="a seam")
             pairs.append(found - 1 + [starts[i], starts[south]])
-    ranking = rank_nuclei(records, np.concatenate(pairs), limits)
-    nuclei = np.zeros(prob.shape, np.uint32)
+    pairs = np.concatenate(pairs)
+    parts = parts_of(pairs)
+    joined = join(pairs, parts, np.concatenate(records)[parts])
+    n = grid.n_cols
+    rows = (np.concatenate(records[at : at + n]) for at in range(0, len(grid), n))
+    done = list(rank_rows(rows, joined, limits))
+    lookup = np.concatenate([row.lookup for row in done])
+    nuclei = np.zeros(grid.shape, np.uint32)
     for i, tile in tiles.items():
-        names = np.r_[np.uint32(0), ranking.lookup[starts[i] : starts[i + 1]]]
+        names = np.r_[np.uint32(0), lookup[starts[i] : starts[i + 1]]]
         nuclei[grid.core(i).slices()] = names[tile.core]
-    return nuclei, ranking
+    return nuclei, np.concatenate([row.nuclei for row in done])
 
 
 def whole(prob, hv, decoding):
@@ -105,10 +123,10 @@ def test_one_marker_over_the_whole_slide_is_one_nucleus():
     prob = np.full((200, 230), 255, np.uint8)
     hv = np.zeros((2, 200, 230), np.int8)
     decoding = HVDecoding()
-    found, ranking = stitched(
+    found, nuclei = stitched(
         prob, hv, decoding, tile_px=48, halo_px=decoding.support_px + 1
     )
-    assert len(ranking.nuclei) == 1
+    assert len(nuclei) == 1
     assert np.all(found == 1)
 
 
@@ -135,10 +153,15 @@ def test_limits_judge_whole_nuclei_not_their_parts(rng):
         prob, hv, decoding, tile_px=160, halo_px=halo_px, limits=limits
     )
     assert np.array_equal(fine, coarse)
-    assert np.array_equal(one.nuclei, other.nuclei)
-    assert (one.n_too_small, one.n_too_large) == (other.n_too_small, other.n_too_large)
-    assert one.n_too_small > 0
-    assert one.n_too_large > 0
+    assert np.array_equal(one, other)
+    _, every = stitched(prob, hv, decoding, tile_px=160, halo_px=halo_px)
+    area, extent = (
+        every[:, AREA],
+        (every[:, [YMAX, XMAX]] - every[:, [YMIN, XMIN]]).max(axis=1),
+    )
+    assert (area < 60).any()
+    assert ((area >= 60) & (extent > 18)).any()
+    assert len(one) == ((area >= 60) & (extent <= 18)).sum()
 
 
 def test_a_halo_below_the_support_is_not_exact_so_the_support_is_not_idle(rng):
@@ -156,14 +179,14 @@ def test_nuclei_keep_their_pixels_and_anchors_through_ranking(rng):
     labels = ellipses(rng, (120, 120), 60)
     prob, hv = maps_of(labels, rng, 0.1, 1.0)
     decoding = HVDecoding()
-    found, ranking = stitched(
+    found, nuclei = stitched(
         prob, hv, decoding, tile_px=32, halo_px=decoding.support_px + 1
     )
     flat = found.ravel()
     areas = np.bincount(flat)[1:]
     anchors = [np.flatnonzero(flat == i)[0] for i in range(1, flat.max() + 1)]
-    assert np.array_equal(ranking.nuclei[:, 1], areas)
-    assert np.array_equal(ranking.nuclei[:, 0], anchors)
+    assert np.array_equal(nuclei[:, AREA], areas)
+    assert np.array_equal(nuclei[:, ANCHOR], anchors)
     assert np.all(np.diff(anchors) > 0)
 
 
