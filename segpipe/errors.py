@@ -91,7 +91,28 @@ class OutputNotOurs(OutputError, FileExistsError):
 
 
 class StoreDamaged(OutputError, OSError):
-    """A chunk or a receipt on disk can't be trusted."""
+    """Something stored can't be trusted.
+
+    Parameters
+    ----------
+    message
+        The sentence for the user.
+    array
+        What is damaged, as stages name it, where a stage can make it anew.
+    box
+        y0, x0, y1, x1 in canvas pixels of what is damaged in it; None is all of it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        array: str | None = None,
+        box: tuple[int, int, int, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.array = array
+        self.box = box
 
 
 class SettingsError(SegpipeError, ValueError):

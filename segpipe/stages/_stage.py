@@ -18,6 +18,7 @@ from segpipe.errors import StageFailed
 from segpipe.stages.events import BatchDone, Listener, StageDone, StageStarted, silent
 from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.plan import Plan
+from segpipe.stages.repairing import revoking_damaged
 from segpipe.stages.stored import ledger_of
 from segpipe.stores.ledger import Receipt
 
@@ -88,7 +89,7 @@ def run_stage(
     ledger.open(stage.name, key)
     done = ledger.done_units(stage.name, key)
     if not done:
-        with naming_full_disk(plan.out):
+        with naming_full_disk(plan.out), revoking_damaged(plan):
             stage.prepare(plan)
     todo = [unit for unit in units if unit not in done]
     listener(
@@ -98,7 +99,7 @@ def run_stage(
     for receipt in map_(work, batches(todo, stage.batch_units)):
         listener(BatchDone(plan.slide.id, stage.name, receipt))
     _check_complete(stage, units, ledger.done_units(stage.name, key))
-    with naming_full_disk(plan.out):
+    with naming_full_disk(plan.out), revoking_damaged(plan):
         stage.finish(plan)
     seconds = time.perf_counter() - started
     ledger.close(stage.name, key, seconds=seconds)
@@ -120,7 +121,7 @@ def work_batch(stage: Stage, plan_path: str, units: tuple[int, ...]) -> Receipt:
     plan = _plan_at(plan_path, Path(plan_path).stat().st_mtime_ns)
     started = time.perf_counter()
     ledger = ledger_of(plan)
-    with naming_full_disk(plan.out):
+    with naming_full_disk(plan.out), revoking_damaged(plan):
         count = stage.work(plan, units)
         seconds = time.perf_counter() - started
         receipt = Receipt(units=units, count=count, seconds=seconds)

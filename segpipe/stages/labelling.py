@@ -12,7 +12,7 @@ from segpipe.labels.records import instance_records
 from segpipe.networks import TYPE_HEAD, network
 from segpipe.stages._stage import Stage
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import TILE_LABELS, map_path, scratch_of, store_of
+from segpipe.stages.stored import TILE_LABELS, map_path, read_windows, scratch_of
 from segpipe.stages.tile_records import TileRecords, write_records
 from segpipe.stitching.seams import cut_core
 from segpipe.stores.slide_store import ArraySpec
@@ -49,9 +49,9 @@ def _label_tile(plan: Plan, index: int) -> int:
 
 def decode_box(plan: Plan, box: Box) -> LabelMap:
     """Decode a box of the stored maps with the plan's constants."""
-    store, chosen = store_of(plan), network(plan.network.name)
+    chosen = network(plan.network.name)
     maps = {
-        head.name: store.read(map_path(head.name), box)
+        head.name: read_windows(plan, map_path(head.name), box)
         for head in plan.network.heads
         if head.name != TYPE_HEAD
     }

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import astuple
 from itertools import groupby
 from pathlib import Path
 
 from segpipe.arrays import Maps
+from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
 from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
 from segpipe.networks import TYPE_HEAD
 from segpipe.stages._stage import Stage
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import IMAGE, NUCLEI_0, map_path, store_of
+from segpipe.stages.stored import (
+    IMAGE,
+    NUCLEI_0,
+    PARTS,
+    map_path,
+    read_tiles,
+    read_windows,
+)
 from segpipe.stores.layout import Layout
 from segpipe.tables.measuring import Frame, measure
 from segpipe.tables.parquet import TableWriter, read_part, write_part
-from segpipe.tables.rows import in_order
+from segpipe.tables.rows import Rows, in_order
 from segpipe.tables.schema import Columns
 
 _PROB_HEAD = "prob"
@@ -38,11 +47,10 @@ def _measure_tile(plan: Plan, tile: int) -> int:
     ids = index.owned_by(plan, tile)
     if len(ids):
         box = _enclosing(index.records_of(ids))
-        store = store_of(plan)
         rows = measure(
-            store.read(NUCLEI_0, box),
+            read_tiles(plan, NUCLEI_0, box),
             ids,
-            planes=store.read(IMAGE, box),
+            planes=read_windows(plan, IMAGE, box),
             maps=_maps(plan, box),
             frame=frame_of(plan, box),
         )
@@ -56,9 +64,8 @@ def _enclosing(records: InstanceRecords) -> Box:
 
 
 def _maps(plan: Plan, box: Box) -> Maps:
-    store = store_of(plan)
     return {
-        head.name: store.read(map_path(head.name), box)
+        head.name: read_windows(plan, map_path(head.name), box)
         for head in plan.network.heads
         if head.name in {_PROB_HEAD, TYPE_HEAD}
     }
@@ -92,11 +99,19 @@ def _rows(plan: Plan) -> Iterator[Columns]:
     before those of the next.
     """
     n_cols = plan.tiles.n_cols
+    index = read_index(plan)
     for _, tiles in groupby(plan.tissue_tiles, key=lambda tile: tile // n_cols):
-        paths = [_part(plan, tile) for tile in tiles]
-        parts = [read_part(path) for path in paths if path.exists()]
-        if parts:
-            yield in_order(parts)
+        owning = [tile for tile in tiles if len(index.owned_by(plan, tile))]
+        if owning:
+            yield in_order([_read_part(plan, tile) for tile in owning])
+
+
+def _read_part(plan: Plan, tile: int) -> Rows:
+    try:
+        return read_part(_part(plan, tile))
+    except StoreDamaged as error:
+        error.array, error.box = PARTS, astuple(plan.tiles.core(tile))
+        raise
 
 
 def _part(plan: Plan, tile: int) -> Path:

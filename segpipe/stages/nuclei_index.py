@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from segpipe.errors import StoreDamaged
 from segpipe.labels.records import ANCHOR, InstanceRecords
 from segpipe.stages.plan import Plan
+from segpipe.stages.stored import NUCLEI_INDEX
 from segpipe.stitching.ranking import Ranked
 from segpipe.stores.durable import replacing
 from segpipe.stores.layout import Layout
@@ -72,7 +74,7 @@ def read_index(plan: Plan) -> NucleiIndex:
     """Open the index without reading it."""
     return NucleiIndex(
         starts=_mapped(plan, "starts", np.int64),
-        nuclei=_mapped(plan, "nuclei", np.int64).reshape(-1, 6),
+        nuclei=_mapped(plan, "nuclei", np.dtype((np.int64, 6))),
         lookup=_mapped(plan, "lookup", np.uint32),
     )
 
@@ -80,9 +82,16 @@ def read_index(plan: Plan) -> NucleiIndex:
 def _mapped(plan: Plan, name: str, dtype: DTypeLike) -> NDArray[Any]:
     """Map an array of the index; an empty one can't be mapped."""
     path = _path(plan, name)
-    if path.stat().st_size == 0:
-        return np.zeros(0, dtype)
-    return np.memmap(path, dtype, mode="r")
+    try:
+        if path.stat().st_size == 0:
+            return np.zeros(0, dtype)
+        return np.memmap(path, dtype, mode="r")
+    except (OSError, ValueError) as error:
+        message = (
+            f"The list of nuclei at {path} can't be read: {error}. Run again: it is "
+            "made anew."
+        )
+        raise StoreDamaged(message, array=NUCLEI_INDEX) from error
 
 
 def _path(plan: Plan, name: str) -> Path:

@@ -11,11 +11,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from segpipe.geometry import Box
+from segpipe.mirroring import mirrored
 from segpipe.networks import cached_network, predict_windows
 from segpipe.stages._stage import Stage
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import IMAGE, map_path, store_of
+from segpipe.stages.stored import IMAGE, map_path, read_windows, store_of
 from segpipe.stores.slide_store import ArraySpec
 
 
@@ -41,7 +44,7 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
     loaded = cached_network(str(ref.weights), ref.sha256, plan.device)
     window = loaded.network.window
     boxes = [window.input_box(plan.windows.core(index)) for index in units]
-    planes = np.stack([store.read_mirrored(IMAGE, box) for box in boxes])
+    planes = np.stack([_fed(plan, box) for box in boxes])
     with one_thread():
         predicted = predict_windows(loaded, planes)
     for at, index in enumerate(units):
@@ -50,6 +53,11 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
             kept = pixels[at, ..., : core.height, : core.width]
             store.write(map_path(head), core, kept)
     return sum(plan.windows.core(index).area for index in units)
+
+
+def _fed(plan: Plan, box: Box) -> NDArray[np.uint8]:
+    inside = box.intersection(plan.canvas.box)
+    return mirrored(read_windows(plan, IMAGE, inside), inside, box)
 
 
 @contextmanager

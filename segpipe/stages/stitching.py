@@ -20,7 +20,7 @@ from segpipe.stages.stored import (
     NUCLEI,
     NUCLEI_0,
     TILE_LABELS,
-    scratch_of,
+    read_tiles,
     store_of,
 )
 from segpipe.stages.tile_records import TileRecords, read_records
@@ -119,12 +119,12 @@ def _pairs(plan: Plan, row: Row, above: Row) -> Iterator[Ints]:
 def work(plan: Plan, units: tuple[int, ...]) -> int:
     """Rename the instances of some tiles to nuclei; return how many they show."""
     index = read_index(plan)
-    scratch, store = scratch_of(plan), store_of(plan)
+    store = store_of(plan)
     n_shown = 0
     for tile in units:
         core = plan.tiles.core(tile)
         names = index.names_of(plan.tissue_tiles.index(tile))
-        store.write(NUCLEI_0, core, names[scratch.read(TILE_LABELS, core)])
+        store.write(NUCLEI_0, core, names[read_tiles(plan, TILE_LABELS, core)])
         n_shown += int(np.count_nonzero(names))
     return n_shown
 

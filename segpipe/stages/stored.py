@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import Any
+
+from numpy.typing import NDArray
+
+from segpipe.geometry import Box
 from segpipe.stages.plan import Plan
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
@@ -19,6 +25,13 @@ NUCLEI_0 = f"{NUCLEI}/0"
 """(Y, X) uint32, nucleus ids."""
 TILE_LABELS = "tile_labels"
 """Scratch (Y, X) int32: ids local to each tile."""
+
+RECORDS = "records"
+"""Files: records and seam strips of each tile."""
+NUCLEI_INDEX = "nuclei_index"
+"""Files: the nuclei of the slide before they are measured."""
+PARTS = "parts"
+"""Files: the rows that each tile measured."""
 
 
 def map_path(head: str) -> str:
@@ -39,3 +52,42 @@ def scratch_of(plan: Plan) -> SlideStore:
 def ledger_of(plan: Plan) -> Ledger:
     """Return the ledger of the plan's slide."""
     return Ledger(Layout(plan.out), plan.slide.id)
+
+
+def read_windows(plan: Plan, path: str, box: Box) -> NDArray[Any]:
+    """Read a box of the image or of a map; white or 0 where no window was written.
+
+    Raises
+    ------
+    StoreDamaged
+        If what was written there is damaged or gone.
+    """
+    written = plan.image_windows if path == IMAGE else plan.tissue_windows
+    chunks = _among(written, plan.windows.overlapping(box))
+    store = store_of(plan)
+    store.check_written(path, (plan.windows.core(chunk) for chunk in chunks))
+    return store.read(path, box)
+
+
+def read_tiles(plan: Plan, path: str, box: Box) -> NDArray[Any]:
+    """Read a box of a label map; 0 where no tile was written.
+
+    Raises
+    ------
+    StoreDamaged
+        If what was written there is damaged or gone.
+    """
+    chunks = _among(plan.tissue_tiles, plan.tiles.overlapping(box))
+    store = scratch_of(plan) if path == TILE_LABELS else store_of(plan)
+    store.check_written(path, (plan.tiles.core(chunk) for chunk in chunks))
+    return store.read(path, box)
+
+
+def _among(written: tuple[int, ...], wanted: tuple[int, ...]) -> list[int]:
+    """Return the wanted units that are among those written, which ascend."""
+    at = [bisect_left(written, unit) for unit in wanted]
+    return [
+        unit
+        for unit, i in zip(wanted, at, strict=True)
+        if i < len(written) and written[i] == unit
+    ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from segpipe.errors import StoreDamaged
 from segpipe.labels.records import InstanceRecords
 from segpipe.stages.plan import Plan
+from segpipe.stages.stored import RECORDS
 from segpipe.stitching.seams import TileLabels
 from segpipe.stores.durable import replacing
 from segpipe.stores.layout import Layout
@@ -67,16 +69,17 @@ def read_records(plan: Plan, index: int) -> TileRecords:
     """
     path = _path(plan, index)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return TileRecords(
                 **{field.name: stored[field.name] for field in fields(TileRecords)}
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         message = (
-            f"Records of tile {index} at {path} can't be read: {error}. Remove the "
-            "slide's ledger folder and run again."
+            f"Records of tile {index} at {path} can't be read: {error}. Run again: "
+            "the tile is decoded anew."
         )
-        raise StoreDamaged(message) from error
+        core = astuple(plan.tiles.core(index))
+        raise StoreDamaged(message, array=RECORDS, box=core) from error
 
 
 def _path(plan: Plan, index: int) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,6 +99,18 @@ class Ledger:
         """Return how long a closed stage took."""
         manifest = json.loads(self._manifest(stage, key).read_text())
         return float(manifest["seconds"])
+
+    def revoke(self, stage: str, key: str, units: Collection[int]) -> None:
+        """Take back the receipts of some units, because what they vouch for is gone.
+
+        Units of the same batches lose theirs too. The stage is open again.
+        """
+        lost = set(units)
+        for path in self._stage(stage, key).glob("[0-9]*.json"):
+            receipt = _read(path)
+            if receipt is None or not lost.isdisjoint(receipt.units):
+                path.unlink(missing_ok=True)
+        self._manifest(stage, key).unlink(missing_ok=True)
 
     def forget(self, stage: str) -> None:
         """Drop every receipt of a stage, because what they vouch for is gone."""

@@ -7,8 +7,8 @@ windows, label maps by tiles. Everything carries a checksum.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ class SlideStore:
             chunks=chunks,
             dtype=spec.dtype,
             fill_value=spec.fill,
+            config={"write_empty_chunks": True},
             compressors=_compressors(is_label_map=spec.is_label_map),
             overwrite=True,
         )
@@ -79,9 +80,9 @@ class SlideStore:
         except (RuntimeError, ValueError, OSError) as error:
             message = (
                 f"Array {path} of {self.root} can't be read at {box}: {error}. "
-                "Remove the slide's ledger folder and run again to make it anew."
+                "Run again: what is damaged is computed anew."
             )
-            raise StoreDamaged(message) from error
+            raise StoreDamaged(message, array=path, box=astuple(box)) from error
         return np.asarray(pixels)
 
     def read_mirrored(self, path: str, box: Box) -> Pixels:
@@ -90,8 +91,34 @@ class SlideStore:
         inside = box.intersection(Box(0, 0, height, width))
         return mirrored(self.read(path, inside), inside, box)
 
+    def check_written(self, path: str, cores: Iterable[Box]) -> None:
+        """Refuse to take for empty what was written and is gone.
+
+        Parameters
+        ----------
+        path
+            An array.
+        cores
+            Chunks that have been written.
+
+        Raises
+        ------
+        StoreDamaged
+            If one isn't there; zarr would read its fill value.
+        """
+        array = self._open(path)
+        leading = "0/" * (array.ndim - 2)
+        for core in cores:
+            row, col = core.y0 // array.chunks[-2], core.x0 // array.chunks[-1]
+            if not (self.root / path / f"c/{leading}{row}/{col}").exists():
+                message = (
+                    f"Array {path} of {self.root} has lost its chunk at {core}. "
+                    "Run again: it is computed anew."
+                )
+                raise StoreDamaged(message, array=path, box=astuple(core))
+
     def write(self, path: str, box: Box, pixels: Pixels) -> None:
-        """Write whole chunks of an array."""
+        """Write whole chunks of an array, also where all is the fill value."""
         self._open(path)[(..., *box.slices())] = pixels
 
     def has(self, path: str) -> bool:
@@ -131,8 +158,11 @@ class SlideStore:
         try:
             return zarr.open_array(self._local(path), mode="r+")
         except (FileNotFoundError, zarr.errors.NodeNotFoundError) as error:
-            message = f"Array {path} is missing from {self.root}. Run the slide again."
-            raise StoreDamaged(message) from error
+            message = (
+                f"Array {path} is missing from {self.root}. Run again: it is computed "
+                "anew."
+            )
+            raise StoreDamaged(message, array=path) from error
 
     def _group(self, path: str) -> zarr.Group:
         return zarr.open_group(self._local(path), mode="a", zarr_format=3)

@@ -56,13 +56,13 @@ def read_part(path: Path) -> Rows:
     except (OSError, pa.ArrowInvalid) as error:
         message = (
             f"The rows of a tile can't be read from {path}: {error}. "
-            "Delete the file and run again; the tile is measured anew."
+            "Run again: the tile is measured anew."
         )
         raise StoreDamaged(message) from error
     if not rows.schema.equals(rows_schema()):
         message = (
             f"{path} holds the columns of another version of segpipe. "
-            "Delete the file and run again; the tile is measured anew."
+            "Run again: the tile is measured anew."
         )
         raise StoreDamaged(message)
     return rows
