@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
-from segpipe.mirroring import mirrored
 from segpipe.stores.ngff import label_metadata, multiscale_metadata
 
 Fill = Literal[0, 255]
@@ -62,7 +61,6 @@ class SlideStore:
             chunks=chunks,
             dtype=spec.dtype,
             fill_value=spec.fill,
-            config={"write_empty_chunks": True},
             compressors=_compressors(is_label_map=spec.is_label_map),
             overwrite=True,
         )
@@ -84,12 +82,6 @@ class SlideStore:
             )
             raise StoreDamaged(message, array=path, box=astuple(box)) from error
         return np.asarray(pixels)
-
-    def read_mirrored(self, path: str, box: Box) -> Pixels:
-        """Read a box that may reach outside the array, mirrored at its rim."""
-        height, width = self._open(path).shape[-2:]
-        inside = box.intersection(Box(0, 0, height, width))
-        return mirrored(self.read(path, inside), inside, box)
 
     def check_written(self, path: str, cores: Iterable[Box]) -> None:
         """Refuse to take for empty what was written and is gone.
@@ -119,7 +111,8 @@ class SlideStore:
 
     def write(self, path: str, box: Box, pixels: Pixels) -> None:
         """Write whole chunks of an array, also where all is the fill value."""
-        self._open(path)[(..., *box.slices())] = pixels
+        array = self._open(path).with_config({"write_empty_chunks": True})
+        array[(..., *box.slices())] = pixels
 
     def has(self, path: str) -> bool:
         """Whether the array exists."""

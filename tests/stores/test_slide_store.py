@@ -33,22 +33,15 @@ def test_what_was_not_written_is_fill(store):
     assert np.all(store.read("image", Box(0, 0, 10, 10)) == 255)
 
 
-def test_a_box_beyond_the_array_is_mirrored(store, rng):
-    whole = rng.integers(0, 255, (3, 90, 70)).astype(np.uint8)
-    store.write("image", Box(0, 0, 90, 70), whole)
-    read = store.read_mirrored("image", Box(-4, 40, 20, 90))
-    wanted = np.pad(whole, [(0, 0), (4, 0), (0, 20)], mode="symmetric")[:, :24, 40:]
-    assert np.array_equal(read, wanted)
-    inner = store.read_mirrored("image", Box(3, 4, 50, 60))
-    assert np.array_equal(inner, whole[:, 3:50, 4:60])
-
-
-def test_an_array_smaller_than_its_margin_is_mirrored_again_and_again(store, rng):
-    whole = rng.integers(0, 255, (3, 90, 70)).astype(np.uint8)
-    store.write("image", Box(0, 0, 90, 70), whole)
-    read = store.read_mirrored("image", Box(-64, -64, 576, 576))
-    assert read.shape == (3, 640, 640)
-    assert np.array_equal(read[:, 64:154, 64:134], whole)
+def test_what_was_written_and_is_gone_is_not_taken_for_empty(store):
+    empty = np.zeros((2, 32, 32), np.int8)
+    cores = [Box(32, 32, 64, 64)]
+    store.write("maps/hv", cores[0], empty)
+    store.check_written("maps/hv", cores)
+    (store.root / "maps/hv/c/0/1/1").unlink()
+    with pytest.raises(StoreDamaged, match="lost its chunk") as caught:
+        store.check_written("maps/hv", cores)
+    assert caught.value.box == (32, 32, 64, 64)
 
 
 def test_a_flipped_byte_is_noticed_and_named(store, rng):
