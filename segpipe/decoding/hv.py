@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 
 from segpipe.arrays import HVMap, LabelMap, Mask, ProbMap
 from segpipe.decoding.flooding import flood
-from segpipe.errors import SettingsError, ShapeMismatch
+from segpipe.decoding.limits import check_limits
+from segpipe.decoding.markers import marker_pieces
+from segpipe.errors import ShapeMismatch
 from segpipe.labels.renaming import in_raster_order
 
 
@@ -68,11 +70,7 @@ class HVDecoding:
             "most_cost": (0, 250),
             "reach_px": (1, 512),
         }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                message = f"{name} is {value}; the HV decoder takes {low} to {high}."
-                raise SettingsError(message)
+        check_limits(self, limits, "HV")
 
     @property
     def support_px(self) -> int:
@@ -227,13 +225,6 @@ def _markers(
     most_fall = round(decoding.marker_fall * FALL_UNIT)
     most_long = round(decoding.marker_core * 127)
     inside = _inside(foreground, fall, hv, most_fall, most_long)
-    if decoding.marker_open_px:
-        side = 2 * decoding.marker_open_px + 1
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, disc)
-    n_labels, labels, stats, _ = cv2.connectedComponentsWithStats(
-        inside, connectivity=4, ltype=cv2.CV_32S
+    return marker_pieces(
+        inside, open_px=decoding.marker_open_px, min_px=decoding.min_marker_px
     )
-    too_small = stats[:, cv2.CC_STAT_AREA] < decoding.min_marker_px
-    names = np.where(too_small, 0, np.arange(n_labels, dtype=np.int32)).astype(np.int32)
-    return names[labels], int(n_labels)

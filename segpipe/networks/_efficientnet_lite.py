@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0's features, in the module names of the published state dict.
+"""EfficientNet-Lite's features, in the module names of the published state dicts.
 
 EfficientNet without squeeze-and-excitation and with ReLU6, made for integer hardware
-and therefore fast on plain processors too.
+and therefore fast on plain processors too. Lite1 and Lite2 are Lite0, wider and deeper,
+but for the stem and the first and last stage, whose sizes stay.
 
 References
 ----------
@@ -11,19 +12,20 @@ Networks*; the Lite variants are described in the TensorFlow TPU repository.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from segpipe.errors import WeightsError
+from segpipe.networks._imagenet import load_features
 
 MEAN = (127.0, 127.0, 127.0)
 STD = (128.0, 128.0, 128.0)
-FEATURES = (16, 24, 40, 112, 320)
-"""Channels of the features at strides 2, 4, 8, 16 and 32."""
-_ENDS = (0, 2, 4, 10, 15)
-"""Blocks whose outputs are those features."""
+STEM = 32
+SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))
+"""Factors of width and depth of Lite0, Lite1, Lite2."""
 _HEAD = ("_conv_head", "_bn1", "_fc")
 """The classifier, which segmentation leaves out."""
 
@@ -47,6 +49,9 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
+"""Of Lite0."""
+_LAST = (0, 1, 2, 4, 6)
+"""Stages that end in the features at strides 2, 4, 8, 16 and 32."""
 
 
 class InvertedResidual(nn.Module):
@@ -78,23 +83,29 @@ class InvertedResidual(nn.Module):
         return x + narrow if self._adds else narrow
 
 
-class EfficientNetLite0(nn.Module):
-    """The features at five strides; no classifier."""
+class EfficientNetLite(nn.Module):
+    """The features of Lite0, Lite1 or Lite2 at five strides; no classifier."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 0) -> None:
         super().__init__()
-        self._conv_stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
-        self._bn0 = nn.BatchNorm2d(32)
+        stages = scaled_stages(version)
+        self.widths = tuple(stages[at].n_out for at in _LAST)
+        """Channels of the features at strides 2, 4, 8, 16 and 32."""
+        ends = tuple(accumulate(stage.n_blocks for stage in stages))
+        self._ends = tuple(ends[at] - 1 for at in _LAST)
+        self._version = version
+        self._conv_stem = nn.Conv2d(3, STEM, 3, 2, 1, bias=False)
+        self._bn0 = nn.BatchNorm2d(STEM)
         self._act = nn.ReLU6(inplace=True)
-        self._blocks = nn.ModuleList(_blocks())
+        self._blocks = nn.ModuleList(_blocks(stages))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map standardised (B, 3, H, W) to ``FEATURES`` channels at five strides."""
+        """Map standardised (B, 3, H, W) to ``widths`` channels at five strides."""
         x = self._act(self._bn0(self._conv_stem(x)))
         features = []
         for index, block in enumerate(self._blocks):
             x = block(x)
-            if index in _ENDS:
+            if index in self._ends:
                 features.append(x)
         return tuple(features)
 
@@ -104,19 +115,36 @@ class EfficientNetLite0(nn.Module):
         Raises
         ------
         WeightsError
-            If names or shapes are not those of EfficientNet-Lite0.
+            If names or shapes are not those of this EfficientNet-Lite.
         """
-        own = {k: v for k, v in state.items() if not k.startswith(_HEAD)}
-        try:
-            self.load_state_dict(own, strict=True)
-        except RuntimeError as error:
-            message = f"These are not the weights of EfficientNet-Lite0: {error}"
-            raise WeightsError(message) from error
+        title = f"EfficientNet-Lite{self._version}"
+        load_features(self, state, classifier=_HEAD, title=title)
 
 
-def _blocks() -> Iterator[InvertedResidual]:
-    n_in = 32
-    for stage in STAGES:
+def scaled_stages(version: int) -> tuple[Stage, ...]:
+    """Return the stages of Lite0, Lite1 or Lite2: compound scaling of Lite0's."""
+    width, depth = SCALES[version]
+    ends = (0, len(STAGES) - 1)
+    return tuple(
+        stage._replace(
+            n_out=_rounded(stage.n_out * width),
+            n_blocks=stage.n_blocks
+            if index in ends
+            else math.ceil(stage.n_blocks * depth),
+        )
+        for index, stage in enumerate(STAGES)
+    )
+
+
+def _rounded(width: float) -> int:
+    """Round to a multiple of eight, but not down by more than a tenth."""
+    nearest = max(8, int(width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * width else nearest + 8
+
+
+def _blocks(stages: tuple[Stage, ...]) -> Iterator[InvertedResidual]:
+    n_in = STEM
+    for stage in stages:
         for index in range(stage.n_blocks):
             yield InvertedResidual(
                 n_in,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,6 +51,13 @@ class Standardise(nn.Module):
     def forward(self, rgb: Tensor) -> Tensor:
         """Standardise (B, 3, H, W)."""
         return (rgb - self.mean) / self.std
+
+
+def centred(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the middle of (B, C, H, W) that is as high and wide as ``shape`` ends."""
+    height, width = shape[-2:]
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
 
 
 def fuse_conv_bn(module: nn.Module) -> nn.Module:

@@ -88,12 +88,15 @@ class Network:
     """Geometry of inference."""
     step_px: int
     """Inputs may be larger or smaller than the window's by multiples of this."""
+    activation_bytes_per_px: int = 400
+    """Peak of a forward pass on a CPU, in bytes per pixel of the input."""
     heads: Callable[[int], tuple[Head, ...]]
     """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""
     build: Callable[[int], nn.Module]
     """Module for ``n_types``. Maps (B, 3, H, W) float RGB in [0, 255] to the raw heads,
-    a tuple of (B, n_channels, h, w) with h = H - input_px + output_px if it is valid,
-    or h = H if it is padded. It normalises by itself. The same in training and eval."""
+    a tuple of (B, n_channels, h, w): h = H if it is padded, or if it is valid H less a
+    constant, at most the window's margins. It normalises by itself. The same in
+    training and eval."""
     decoding: type[Any]
     """Frozen dataclass of the decoder's constants; its defaults are the network's."""
     decode: Callable[..., LabelMap]

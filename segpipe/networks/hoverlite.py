@@ -17,7 +17,7 @@ from torch.nn import functional
 from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.hv import HVDecoding, decode_hv
-from segpipe.networks._efficientnet_lite import FEATURES, MEAN, STD, EfficientNetLite0
+from segpipe.networks._efficientnet_lite import MEAN, STD, EfficientNetLite
 from segpipe.networks._layers import ConvBlock, SkipBlock, Standardise
 from segpipe.networks._network import Head, Network, Window
 
@@ -40,8 +40,8 @@ class HoverLite(nn.Module):
     def __init__(self, n_types: int) -> None:
         super().__init__()
         self.standardise = Standardise(MEAN, STD)
-        self.encoder = EfficientNetLite0()
-        self.rise = nn.ModuleList(_rise())
+        self.encoder = EfficientNetLite()
+        self.rise = nn.ModuleList(_rise(self.encoder.widths))
         self.top = ConvBlock(WIDTHS[-1], TOP)
         self.heads = nn.ModuleList(
             nn.Conv2d(TOP, head.n_channels, 1) for head in heads(n_types)
@@ -56,9 +56,9 @@ class HoverLite(nn.Module):
         return tuple(head(x) for head in self.heads)
 
 
-def _rise() -> list[SkipBlock]:
-    deep = (FEATURES[-1], *WIDTHS[:-1])
-    skips = FEATURES[-2::-1]
+def _rise(features: tuple[int, ...]) -> list[SkipBlock]:
+    deep = (features[-1], *WIDTHS[:-1])
+    skips = features[-2::-1]
     return [SkipBlock(*row) for row in zip(deep, skips, WIDTHS, strict=True)]
 
 

@@ -14,12 +14,11 @@ import psutil
 
 from segpipe.config import Settings
 from segpipe.errors import BudgetExceeded
+from segpipe.networks import network as find_network
 from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
 
 RUNTIME_BYTES = 700 * 2**20
 """A process with torch, numba and zarr imported and compiled."""
-ACTIVATION_BYTES_PER_PX = 400
-"""Peak of a forward pass per input pixel; a CPU takes one window at a time."""
 DECODING_BYTES_PER_PX = 48
 """Maps, filters, costs, queue and labels while a tile is decoded."""
 MEASURING_BYTES_PER_PX = 24
@@ -34,7 +33,9 @@ def price(
     canvas: Canvas, network: NetworkRef, settings: Settings, n_windows: int
 ) -> Price:
     """Price a plan in bytes; upper bounds, not estimates."""
-    window_bytes = network.input_px**2 * ACTIVATION_BYTES_PER_PX
+    # A CPU takes one window at a time.
+    per_px = find_network(network.name).activation_bytes_per_px
+    window_bytes = network.input_px**2 * per_px
     decoded_px = (settings.tile_px + 2 * (network.support_px + 1)) ** 2
     margin_px = 2 * round(settings.max_extent_um / canvas.mpp)
     measured_px = (settings.tile_px + margin_px) ** 2

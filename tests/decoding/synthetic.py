@@ -3,7 +3,13 @@
 import numpy as np
 from scipy import ndimage
 
-from segpipe.targets import hv_target
+from segpipe.decoding.boundary import (
+    ContourDecoding,
+    RegionDecoding,
+    decode_contour,
+    decode_region,
+)
+from segpipe.targets import contour_target, hv_target, separation_line
 
 
 def ellipses(rng, shape, n_nuclei, radius=(3.0, 9.0)):
@@ -35,3 +41,38 @@ def maps_of(labels, rng=None, noise=0.0, blur=0.0):
         np.clip(np.round(prob * 255), 0, 255).astype(np.uint8),
         np.clip(np.round(hv * 127), -127, 127).astype(np.int8),
     )
+
+
+def _region_maps(labels):
+    return [(labels > 0) & ~separation_line(labels)]
+
+
+def _contour_maps(labels):
+    return [labels > 0, contour_target(labels, 2)]
+
+
+BOUNDARY = {
+    "region": (
+        1,
+        _region_maps,
+        lambda maps, decoding: decode_region(*maps, decoding=decoding),
+        RegionDecoding(),
+    ),
+    "contour": (
+        2,
+        _contour_maps,
+        lambda maps, decoding: decode_contour(*maps, decoding=decoding),
+        ContourDecoding(),
+    ),
+}
+"""By name: how many maps it reads, the maps of labels, the decoder, its constants."""
+
+
+def noisy(maps, rng, noise, *, blur=0.0):
+    """Return maps in 0..1 quantised as a network's, blurred and with noise."""
+    spoilt = []
+    for plane in maps:
+        values = ndimage.gaussian_filter(plane.astype(np.float32), blur)
+        values = values + rng.normal(0, noise, values.shape)
+        spoilt.append(np.clip(np.round(values * 255), 0, 255).astype(np.uint8))
+    return spoilt

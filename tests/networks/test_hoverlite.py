@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segpipe.errors import WeightsError
-from segpipe.networks._efficientnet_lite import EfficientNetLite0
+from segpipe.networks._efficientnet_lite import EfficientNetLite
 from segpipe.networks._inference import quantise
 from segpipe.networks._layers import fuse_conv_bn
 from segpipe.networks.hoverlite import NETWORK, HoverLite
@@ -75,7 +75,7 @@ def test_fusing_batch_norms_changes_nothing_but_speed():
 
 
 def test_the_encoder_takes_published_weights_and_leaves_their_classifier():
-    donor, encoder = EfficientNetLite0(), EfficientNetLite0()
+    donor, encoder = EfficientNetLite(), EfficientNetLite()
     published = {
         **donor.state_dict(),
         "_conv_head.weight": torch.zeros(1280, 320, 1, 1),
@@ -89,11 +89,11 @@ def test_the_encoder_takes_published_weights_and_leaves_their_classifier():
 
 def test_the_encoder_refuses_other_weights():
     with pytest.raises(WeightsError, match="EfficientNet-Lite0"):
-        EfficientNetLite0().load_imagenet({"conv1.weight": torch.zeros(64, 3, 7, 7)})
+        EfficientNetLite().load_imagenet({"conv1.weight": torch.zeros(64, 3, 7, 7)})
 
 
 def test_features_lie_at_five_strides():
-    features = EfficientNetLite0().eval()(torch.zeros(1, 3, 64, 64))
+    features = EfficientNetLite().eval()(torch.zeros(1, 3, 64, 64))
     assert [tuple(f.shape[1:]) for f in features] == [
         (16, 32, 32),
         (24, 16, 16),

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from segpipe.metrics import count, scores
 from segpipe.networks import Network, networks
-from segpipe.networks._inference import activate, quantise
+from segpipe.networks._inference import quantise
 
 EVERY = pytest.mark.parametrize("network", networks().values(), ids=networks())
+PAPERS = pytest.mark.parametrize(
+    "network",
+    [one for name, one in networks().items() if ":" not in name],
+    ids=lambda one: one.name,
+)
 TYPED = pytest.mark.parametrize("n_types", [0, 4])
 Ellipses = Callable[..., NDArray[np.int32]]
 
@@ -23,6 +28,22 @@ def maps_of_targets(network: Network, labels: NDArray[np.int32]) -> dict[str, An
         head.name: quantise(head, torch.from_numpy(targets[head.name])[None])[0]
         for head in network.heads(0)
     }
+
+
+def batch_of_targets(
+    network: Network, n_types: int, labels: NDArray[np.int32]
+) -> dict[str, torch.Tensor]:
+    types = np.where(labels > 0, labels % 4 + 1, 0).astype(np.uint8)
+    return {
+        name: torch.from_numpy(np.stack([target, target]))
+        for name, target in network.targets(labels, types, n_types).items()
+    }
+
+
+def fed_px(network: Network) -> int:
+    """Side of the smallest input that answers for 16 px or more and isn't tiny."""
+    least = max(64, 16 + 2 * network.window.margin_px)
+    return least + (network.window.input_px - least) % network.step_px
 
 
 def test_at_least_the_default_network_is_found() -> None:
@@ -43,21 +64,30 @@ def test_forward_returns_every_head_in_training_and_evaluation(
     n_types: int,
     training: bool,  # noqa: FBT001
 ) -> None:
-    torch.manual_seed(0)
-    module = network.build(n_types).train(training)
-    margin = network.window.margin_px
-    side = 64 + 2 * margin if margin else 64
-    outputs = module(torch.rand(2, 3, side, side) * 255)
-    heads = network.heads(n_types)
-    assert isinstance(outputs, tuple)
-    assert len(outputs) == len(heads)
-    for head, raw in zip(heads, outputs, strict=True):
-        assert raw.shape[:2] == (2, head.n_channels)
-        assert raw.shape[2] in {side, side - 2 * margin}
-        low = -1 if head.activation == "clip" else 0
-        active = activate(head, raw)
-        assert low <= active.min()
-        assert active.max() <= 1
+    with torch.device("meta"):
+        module = network.build(n_types).train(training)
+    margin, side = network.window.margin_px, fed_px(network)
+    losses = set()
+    for fed in (side, network.window.input_px):
+        outputs = module(torch.empty(2, 3, fed, fed, device="meta"))
+        assert isinstance(outputs, tuple)
+        for head, raw in zip(network.heads(n_types), outputs, strict=True):
+            assert raw.shape[:2] == (2, head.n_channels)
+            assert raw.shape[2] == raw.shape[3]
+            losses.add(fed - raw.shape[2])
+    assert len(losses) == 1, "the same at every size"
+    assert max(losses) <= 2 * margin
+
+
+@EVERY
+def test_every_weight_serves_a_head(network: Network) -> None:
+    side = fed_px(network)
+    with torch.device("meta"):
+        module = network.build(4).train()
+    outputs = module(torch.empty(1, 3, side, side, device="meta"))
+    torch.stack([raw.sum() for raw in outputs]).sum().backward()
+    idle = [name for name, w in module.named_parameters() if w.grad is None]
+    assert not idle
 
 
 @EVERY
@@ -89,23 +119,37 @@ def test_decoding_the_targets_gives_the_labels_back(
 
 @EVERY
 @TYPED
-def test_the_loss_is_finite_and_reaches_every_weight(
+def test_the_loss_is_finite_and_reaches_every_head(
     network: Network, n_types: int, make_ellipses: Ellipses
 ) -> None:
     torch.manual_seed(0)
-    labels = make_ellipses(2, side=64, n=8)
-    types = np.where(labels > 0, labels % 4 + 1, 0).astype(np.uint8)
-    module = network.build(n_types).train()
-    targets = {
-        name: torch.from_numpy(np.stack([target, target]))
-        for name, target in network.targets(labels, types, n_types).items()
-    }
-    outputs = module(torch.rand(2, 3, 64, 64) * 255)
+    targets = batch_of_targets(network, n_types, make_ellipses(2, side=64, n=8))
+    outputs = tuple(
+        torch.randn(2, head.n_channels, 64, 64, requires_grad=True)
+        for head in network.heads(n_types)
+    )
     terms = network.loss(outputs, targets)
     sum(terms.values()).backward()
     assert all(torch.isfinite(term) for term in terms.values())
+    for raw in outputs:
+        assert torch.isfinite(raw.grad).all()
+        assert raw.grad.any()
+
+
+@PAPERS
+def test_a_step_of_training_is_finite(
+    network: Network, make_ellipses: Ellipses
+) -> None:
+    torch.manual_seed(0)
+    side = fed_px(network)
+    module = network.build(4).train()
+    outputs = module(torch.rand(1, 3, side, side) * 255)
+    core = outputs[0].shape[-1]
+    cut = slice((side - core) // 2, (side - core) // 2 + core)
+    targets = batch_of_targets(network, 4, make_ellipses(2, side=side, n=80))
+    targets = {name: target[:1, ..., cut, cut] for name, target in targets.items()}
+    sum(network.loss(outputs, targets).values()).backward()
     for name, weight in module.named_parameters():
-        assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name
 
 
@@ -113,11 +157,7 @@ def test_the_loss_is_finite_and_reaches_every_weight(
 def test_perfect_outputs_cost_less_than_none(
     network: Network, make_ellipses: Ellipses
 ) -> None:
-    labels = make_ellipses(3, side=64, n=8)
-    targets = {
-        name: torch.from_numpy(target[None])
-        for name, target in network.targets(labels, None, 0).items()
-    }
+    targets = batch_of_targets(network, 0, make_ellipses(3, side=64, n=8))
     right = tuple(
         8 * (2 * targets[head.name] - 1)
         if head.activation == "sigmoid"

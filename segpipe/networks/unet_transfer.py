@@ -1,0 +1,105 @@
+"""U-Net on an encoder that knows ImageNet: U-Net's targets, loss and decoding.
+
+The encoder's features at five strides take the place of the contracting path; the
+expanding path is padded and light. ``unet_transfer`` stands on EfficientNet-Lite0;
+``unet_transfer:NAME`` on any encoder of ``ENCODERS``, or ``unet_transfer:timm-NAME`` on
+one of timm's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+
+from torch import Tensor, cat, nn
+from torch.nn import functional
+
+from segpipe.decoding.boundary import RegionDecoding
+from segpipe.networks import unet
+from segpipe.networks._encoders import Encoder, encoder
+from segpipe.networks._layers import ConvBlock
+from segpipe.networks._network import Network, Window
+
+WIDTHS = (128, 64, 48, 32)
+"""Channels of the decoder at strides 16, 8, 4 and 2."""
+TOP = 16
+"""Channels at full resolution."""
+DEFAULT = "efficientnet_lite0"
+VARIANTS = ("mobilenetv2",)
+
+
+class Rise(nn.Module):
+    """Upsample to the skip's size, append the skip, convolve twice."""
+
+    def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            ConvBlock(n_in + n_skip, n_out), ConvBlock(n_out, n_out)
+        )
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        """Merge (B, n_in, h, w) with (B, n_skip, H, W) to (B, n_out, H, W)."""
+        raised = functional.interpolate(deep, size=skip.shape[-2:], mode="nearest")
+        merged: Tensor = self.convolutions(cat((raised, skip), dim=1))
+        return merged
+
+
+class TransferUNet(nn.Module):
+    """Float RGB (B, 3, H, W) in [0, 255], H and W multiples of 32, to raw heads."""
+
+    def __init__(self, n_types: int, *, on: Encoder) -> None:
+        super().__init__()
+        self.standardise = on.standardise()
+        self.encoder = on.build()
+        features = tuple(reversed(self.encoder.widths))  # type: ignore[arg-type]
+        widths = WIDTHS[: len(features) - 1]
+        deep = (features[0], *widths)
+        self.rise = nn.ModuleList(
+            Rise(*row) for row in zip(deep, features[1:], widths, strict=False)
+        )
+        self.top = ConvBlock(deep[-1], TOP)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(TOP, head.n_channels, 1) for head in unet.heads(n_types)
+        )
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        """Return one (B, n_channels, H, W) per head, before activation."""
+        *skips, x = self.encoder(self.standardise(rgb))
+        for block, skip in zip(self.rise, reversed(skips), strict=True):
+            x = block(x, skip)
+        raised = functional.interpolate(x, size=rgb.shape[-2:], mode="nearest")
+        top = self.top(raised)
+        return tuple(head(top) for head in self.heads)
+
+
+NETWORK = Network(
+    name="unet_transfer",
+    paper=f"{unet.PAPER}; on an ImageNet encoder, TernausNet (Iglovikov, Shvets 2018)",
+    mpp=0.5,
+    window=Window(input_px=640, output_px=512),
+    step_px=32,
+    heads=unet.heads,
+    build=partial(TransferUNet, on=encoder(DEFAULT)),
+    decoding=RegionDecoding,
+    decode=unet.decode,
+    targets=unet.make_targets,
+    loss=unet.loss,
+)
+
+
+@cache
+def variant(name: str) -> Network:
+    """Return the network on another encoder.
+
+    Raises
+    ------
+    UnknownNetwork
+        If there is no such encoder.
+    SettingsError
+        If it is one of timm's and timm doesn't import.
+    """
+    return replace(
+        NETWORK,
+        name=f"unet_transfer:{name}",
+        build=partial(TransferUNet, on=encoder(name)),
+    )
