@@ -75,7 +75,12 @@ def count(
     ShapeMismatch
         If the maps differ in shape.
     """
-    table = overlap(truth, found)
+    pairs = match_centres(truth, found, radius_px)
+    return count_overlap(overlap(truth, found), n_detected=len(pairs[0]))
+
+
+def count_overlap(table: Overlap, *, n_detected: int) -> Counts:
+    """Count what a table of overlaps and some paired centres say."""
     matched = table.iou[table.iou > MATCH_IOU]
     aji = _jaccard(table, _best_partners(table))
     aji_plus = _jaccard(table, best_pairing(table.truth, table.found, table.iou))
@@ -91,7 +96,7 @@ def count(
         aji_plus_union_px=aji_plus[1],
         n_matched=len(matched),
         matched_iou=float(matched.sum()),
-        n_detected=len(match_centres(truth, found, radius_px)[0]),
+        n_detected=n_detected,
     )
 
 

@@ -92,10 +92,23 @@ def _runs(left: NDArray[Any], right: NDArray[Any]) -> tuple[Any, Any, Ints]:
 
 def _tally(values: NDArray[Any], pixels: Ints) -> tuple[NDArray[Any], Ints, Ints]:
     """Return the ids but 0, the index of each run's id (-1 for 0), and areas."""
-    ids, at = np.unique(values, return_inverse=True)
+    ids, at = ids_and_ranks(values)
     area = _sums(at, pixels, len(ids))
     skipped = int(len(ids) > 0 and ids[0] == 0)
     return ids[skipped:], at - skipped, area[skipped:]
+
+
+def ids_and_ranks(values: NDArray[Any]) -> tuple[NDArray[Any], Ints]:
+    """Return the ids that occur, ascending, and the rank of each value among them.
+
+    As ``np.unique`` with its inverse; ids that fit a table need no sorting.
+    """
+    if values.size == 0 or values.min() < 0 or values.max() > 16 * values.size:
+        ids, ranks = np.unique(values, return_inverse=True)
+        return ids, ranks.astype(np.int64)
+    occurs = np.zeros(int(values.max()) + 1, np.bool_)
+    occurs[values] = True
+    return np.flatnonzero(occurs).astype(values.dtype), (np.cumsum(occurs) - 1)[values]
 
 
 def _sums(at: Ints, pixels: Ints, n: int) -> Ints:

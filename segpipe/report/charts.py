@@ -50,7 +50,7 @@ def histogram(values: ArrayLike, *, unit: str = "") -> str:
     known = known[np.isfinite(known)]
     if known.size == 0:
         return _nothing("No values")
-    low, high = np.quantile(known, _SHOWN)
+    low, high = np.quantile(known, _SHOWN, method="nearest")
     high = high if high > low else low + 1
     counts, edges = np.histogram(known, _N_BINS, (low, high))
     tips = [

@@ -60,6 +60,16 @@ td { overflow-wrap: anywhere; }
 thead th { border: 0; }
 .right { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
+.scroll th { padding-right: 8px; }
+td.score { padding: 7px 6px; border-left: 3px solid var(--card); white-space: nowrap; }
+.wide { grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); }
+.wide svg { max-height: 320px; }
+svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; }
+h1.set { margin-top: 48px; font-size: 24px; }
+.looks { display: grid; gap: 12px; grid-template-columns: repeat(3, 1fr); }
+.looks img { display: block; width: 100%; border-radius: 6px; }
+figure { margin: 0; }
+figcaption { color: var(--faint); font-size: 13px; margin-top: 4px; }
 .done { color: var(--good); font-weight: 600; }
 .quarantined { color: var(--bad); font-weight: 600; }
 a { color: var(--accent); text-decoration: none; }

@@ -15,7 +15,7 @@ from segpipe.arrays import Maps
 from segpipe.metrics import scores
 from segpipe.networks import LoadedNetwork
 from segpipe.training.annotated import Annotated
-from segpipe.training.evaluating import compare
+from segpipe.training.comparing import compare
 
 Tried = Callable[[Any, float], None]
 """Called with constants and the objective they reach."""

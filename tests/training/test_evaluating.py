@@ -1,18 +1,28 @@
-import csv
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 import torch
 
-from segpipe.errors import DatasetError
+from segpipe.errors import DatasetError, OutputNotWritable, SettingsError, ShapeMismatch
 from segpipe.networks import load
 from segpipe.networks._inference import quantise
+from segpipe.training import gallery
 from segpipe.training.annotated import at_mpp, read_annotated
 from segpipe.training.calibrate import calibrate
-from segpipe.training.evaluating import compare, evaluate, predict_image
+from segpipe.training.comparing import compare, mean_prob
+from segpipe.training.evaluating import evaluate
+from segpipe.training.finding import Found, NetworkFinder, label_maps, predict_image
+from segpipe.training.scoring import Images, score_label_maps, score_network
 from segpipe.training.selecting import select_samples
+from segpipe.training.summarising import summarise
+
+NAMES = {"dice", "aji", "aji_plus", "dq", "sq", "pq", "f1_det", "ap50", "ap75", "map"}
+ERRORS = {"pixel_error", "warping_error", "rand_error", "adapted_rand_error"}
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +32,34 @@ def loaded():
 
 
 @pytest.fixture
-def annotated(manifest, recipe):
-    return read_annotated(select_samples(manifest, "train", recipe)[0])
+def samples(manifest, recipe):
+    return select_samples(manifest, "train", recipe)
+
+
+@pytest.fixture
+def annotated(samples):
+    return read_annotated(samples[0])
+
+
+class Oracle:
+    """Finds what is there, the type too; or all but the last nucleus."""
+
+    name, types, facts = "oracle", ("small", "large"), {"network": "none"}
+
+    def __init__(self, *, forgetful=False):
+        self.forgetful = forgetful
+
+    def check(self, annotated):
+        assert annotated.labels.any()
+
+    def find(self, annotated):
+        labels = annotated.labels.copy()
+        if self.forgetful:
+            labels[labels == labels.max()] = 0
+        n_found = len(np.unique(labels)) - 1
+        types = None if annotated.types is None else type_map(annotated)
+        prob = (labels > 0).astype(np.uint8) * 255
+        return Found(labels=labels, types=types, scores=np.ones(n_found), prob=prob)
 
 
 def type_map(annotated, n_types=2):
@@ -36,13 +72,39 @@ def test_the_truth_scores_perfectly(annotated):
     assert result.counts.n_matched == result.counts.n_truth == result.counts.n_found
     assert all(one.wrongly == one.missed == 0 for one in result.types)
     assert sum(one.right for one in result.types) == result.counts.n_truth
+    assert result.confusion.sum() == np.trace(result.confusion) == result.counts.n_truth
+    assert result.pixels.warped_px == result.pixels.differing_px == 0
 
 
 def test_labels_of_half_the_resolution_are_compared_at_the_images_own(annotated):
     half = at_mpp(annotated, 1.0)
-    result = compare(annotated, half.labels, type_map(half))
+    ids = np.unique(half.labels)[1:]
+    result = compare(annotated, half.labels, type_map(half), scores=ids / 100)
     assert result.counts.truth_px == np.count_nonzero(annotated.labels)
     assert result.counts.common_px > 0.9 * result.counts.truth_px
+    assert result.ranking.scores.tolist() == sorted(ids / 100, reverse=True)
+
+
+def test_a_nucleus_lost_in_resampling_takes_its_score_and_type_along(annotated):
+    labels = np.kron(annotated.labels, np.ones((4, 4), np.int32))
+    labels[0, 0] = 30_000
+    ids = np.unique(labels)[1:]
+    types = np.kron(type_map(annotated), np.ones((4, 4), np.uint8))
+    result = compare(annotated, labels, types, scores=(ids < 30_000).astype(float))
+    assert result.counts.n_found == len(ids) - 1
+    assert result.ranking.scores.min() == 1
+    assert result.confusion.sum() == np.trace(result.confusion)
+
+
+def test_every_found_instance_needs_a_score(annotated):
+    with pytest.raises(ShapeMismatch, match=r"can't have scores of shape \(2,\)"):
+        compare(annotated, annotated.labels, scores=np.ones(2))
+
+
+def test_a_score_is_the_mean_probability_inside():
+    labels = np.array([[7, 7, 0], [0, 3, 3]])
+    prob = np.array([[255, 0, 255], [9, 51, 51]], np.uint8)
+    assert mean_prob(labels, prob).tolist() == [0.2, 0.5]
 
 
 def test_types_the_network_does_not_know_are_refused(annotated):
@@ -51,33 +113,198 @@ def test_types_the_network_does_not_know_are_refused(annotated):
         compare(annotated, labels, np.zeros((1, *labels.shape), np.uint8))
 
 
-def test_an_untyped_image_is_scored_without_types(manifest, recipe):
-    plain = read_annotated(select_samples(manifest, "train", recipe)[1])
+def test_an_untyped_image_is_scored_without_types(samples):
+    plain = read_annotated(samples[1])
     types = np.zeros((2, *plain.labels.shape), np.uint8)
     assert compare(plain, plain.labels, types).types == ()
 
 
-def test_evaluating_writes_means_over_images_and_a_row_each(
-    manifest, recipe, loaded, tmp_path
-):
-    samples = select_samples(manifest, "train", recipe)
+def test_perfect_finds_have_perfect_scores_in_both_averages(samples, tmp_path):
+    metrics = evaluate(Oracle(), samples, tmp_path)
+    for row in metrics.values():
+        for name in NAMES:
+            assert row[name] == pytest.approx(1, abs=1e-6)
+            assert row["pooled"][name] == pytest.approx(1, abs=1e-6)
+        assert {row[name] for name in ERRORS} == {0}
+        assert row["calibration"]["expected_error"] == 0
+    assert metrics["typed"]["mpq"] == pytest.approx(1, abs=1e-6)
+    assert metrics["typed"]["mpq_plus"] == pytest.approx(1, abs=1e-6)
+    assert metrics["typed"]["f1_type"] == 1
+
+
+def test_means_weigh_images_and_pools_weigh_nuclei(samples):
+    read = [read_annotated(sample) for sample in samples if sample.set == "plain"]
+    few = replace(read[1], labels=np.where(read[1].labels == 1, 1, 0).astype(np.int32))
+    missed = compare(few, np.zeros_like(few.labels))
+    found = compare(read[0], read[0].labels)
+    (row,) = summarise([found, missed], ()).values()
+    n = found.counts.n_truth
+    assert row["pq"] == pytest.approx(1 / 2, abs=1e-6)
+    assert row["pooled"]["dq"] == pytest.approx(2 * n / (2 * n + 1))
+    assert row["n_nuclei"] == n + 1
+
+
+def test_evaluating_writes_means_over_images_and_a_row_each(samples, loaded, tmp_path):
     told = []
     metrics = evaluate(
-        loaded, samples, tmp_path / "out", progress=lambda *now: told.append(now)
+        NetworkFinder(loaded=loaded),
+        samples,
+        tmp_path / "out",
+        progress=lambda *now: told.append(now),
     )
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written == metrics
     assert set(written) == {"typed", "plain"}
     assert written["plain"]["n_images"] == 2
     assert set(written["typed"]["types"]) == set(loaded.card.types)
-    assert {"dice", "aji", "aji_plus", "dq", "sq", "pq", "f1_det"} <= set(
-        written["plain"]
+    assert set(written["plain"]) >= NAMES | ERRORS
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    plain = rows[rows["set"] == "plain"]
+    for name in ("dice", "pq", "warping_error", "map"):
+        assert written["plain"][name] == pytest.approx(plain[name].mean())
+    assert rows.attrs["weights_sha256"] == loaded.card.sha256
+    assert [now[0] for now in told] == ["checking"] * 3 + ["evaluating"] * 3
+    curves = pd.read_parquet(tmp_path / "out" / "curves.parquet")
+    at_half = curves[(curves["set"] == "plain") & (curves["iou"] == 0.5)]
+    assert len(at_half) == 101
+    assert at_half["precision"].mean() == pytest.approx(
+        written["plain"]["pooled"]["ap50"]
     )
-    with (tmp_path / "out" / "images.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    plain = [float(row["dice"]) for row in rows if row["set"] == "plain"]
-    assert written["plain"]["dice"] == pytest.approx(sum(plain) / 2)
-    assert len(told) == len(rows) == 3
+
+
+def test_the_page_shows_the_worst_images_first(samples, tmp_path):
+    evaluate(Oracle(forgetful=True), samples, tmp_path)
+    page = (tmp_path / "evaluation.html").read_text()
+    assert page.count("<img") == len(samples)
+    assert page.index("Worst images") < page.index("<img")
+    assert 'src="data:image/jpeg' in page
+    assert "http" not in page
+
+
+def test_only_pictures_of_the_extremes_are_kept(annotated):
+    shown = gallery.Gallery()
+    n_all = annotated.labels.max()
+    for kept in range(1, n_all + 1):
+        found = np.where(annotated.labels <= kept, annotated.labels, 0)
+        sample = replace(annotated.sample, id=str(kept))
+        one = replace(annotated, sample=sample)
+        shown.add(one, found, compare(one, found))
+    worst, best = (
+        [look.caption.split(",")[0].split(":")[0] for look in looks]
+        for looks in (shown.worst("typed"), shown.best("typed"))
+    )
+    assert worst == ["1", "2", "3"]
+    assert best == [str(n_all), str(n_all - 1), str(n_all - 2)]
+
+
+def test_sets_without_scores_have_no_curve(samples, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    for sample in samples:
+        labels = cv2.imread(str(sample.labels), cv2.IMREAD_UNCHANGED)
+        np.save(folder / f"{sample.id}.npy", labels)
+    metrics = evaluate(label_maps(folder, samples), samples, tmp_path / "out")
+    assert metrics["plain"]["pq"] == pytest.approx(1, abs=1e-6)
+    assert "map" not in metrics["plain"]
+    assert "f1_type" not in metrics["typed"]
+    assert pd.read_parquet(tmp_path / "out" / "curves.parquet").empty
+
+
+def test_label_maps_of_another_tool_are_found_by_set_and_id(manifest, recipe, tmp_path):
+    samples = [
+        *select_samples(manifest, "train", recipe),
+        *select_samples(manifest, "dev", recipe),
+    ]
+    typed = [sample for sample in samples if sample.set == "typed"]
+    (tmp_path / "found" / "typed").mkdir(parents=True)
+    for sample in typed:
+        labels = cv2.imread(str(sample.labels), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(tmp_path / "found" / "typed" / f"{sample.id}.tif"), labels)
+    images = Images(manifest=manifest, split="train", sets=["typed"])
+    metrics = score_label_maps(tmp_path / "found", images, tmp_path / "out")
+    assert metrics["typed"]["aji"] == 1
+    with pytest.raises(DatasetError, match=r"no label map for 2 of 4 .* im1 of pl"):
+        label_maps(tmp_path / "found", samples)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((3, 3), np.uint16), r"is \(3, 3\), its image \(96, 96\)"),
+        (np.zeros((96, 96), np.float32), "float32"),
+        (np.full((96, 96), -1), "ids from -1"),
+        (np.zeros((96, 96), object), "can't be read as an array"),
+    ],
+)
+def test_files_that_are_no_label_maps_are_refused(samples, tmp_path, labels, message):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    for sample in samples:
+        np.save(folder / f"{sample.id}.npy", labels)
+    with pytest.raises(DatasetError, match=message):
+        evaluate(label_maps(folder, samples), samples, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: s.image.write_bytes(b""), "can't be read as a picture"),
+        (
+            lambda s: cv2.imwrite(str(s.labels), np.zeros((5, 5), np.uint16)),
+            r"\(5, 5\)",
+        ),
+        (lambda s: cv2.imwrite(str(s.types), np.full((96, 96), 9, np.uint8)), "type 9"),
+        (
+            lambda s: tifffile.imwrite(s.labels, np.full((96, 96), 70_000, np.uint32)),
+            "70000",
+        ),
+    ],
+)
+def test_every_image_is_checked_before_the_first_is_evaluated(
+    samples, tmp_path, spoil, message
+):
+    spoil(samples[0])
+    told = []
+    with pytest.raises(DatasetError, match=f"1 of 3 images.*{message}"):
+        evaluate(
+            Oracle(), samples, tmp_path / "out", progress=lambda *now: told.append(now)
+        )
+    assert {what for what, _, _ in told} == {"checking"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_the_first(samples, tmp_path):
+    told = []
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputNotWritable, match="can't be made"):
+        evaluate(
+            Oracle(), samples, tmp_path / "file", progress=lambda *now: told.append(now)
+        )
+    assert {what for what, _, _ in told} == {"checking"}
+
+
+def test_a_set_without_the_split_is_refused_with_what_there_is(manifest, tmp_path):
+    images = Images(manifest=manifest, split="test", sets=["typed"])
+    with pytest.raises(
+        DatasetError, match=r"split 'test'.*train of plain.*train of ty"
+    ):
+        score_network("hoverlite", images, tmp_path)
+    images = Images(manifest=manifest, split="train", sets=["typed", "kumar"])
+    with pytest.raises(DatasetError, match="of split 'train' in kumar"):
+        images.select(None)
+
+
+def test_a_network_that_knows_fewer_types_is_refused(loaded, samples, tmp_path):
+    card = replace(loaded.card, types=("only",))
+    finder = NetworkFinder(loaded=replace(loaded, card=card))
+    with pytest.raises(DatasetError, match="has type 2, but the network knows 1"):
+        evaluate(finder, samples, tmp_path)
+
+
+def test_test_time_is_flips_or_none(loaded):
+    with pytest.raises(SettingsError, match="not 'rotations'"):
+        NetworkFinder(loaded=loaded, test_time="rotations")
 
 
 def test_predicted_maps_have_the_networks_resolution(loaded, annotated):

@@ -1,0 +1,49 @@
+"""The scores of an evaluation in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+MEANS = {
+    "dice": "Dice",
+    "aji": "AJI",
+    "dq": "DQ",
+    "pq": "PQ",
+    "f1_det": "F1 det",
+    "f1_type": "F1 type",
+}
+"""Scores that are shown and how they are called; F1 of types is pooled."""
+FILES = ("metrics.json", "images.parquet", "curves.parquet", "evaluation.html")
+
+
+def show_scores(metrics: Mapping[str, Mapping[str, Any]], out: Path) -> None:
+    """Print the scores of each set and where to find more."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("set", no_wrap=True)
+    for title in ("images", "nuclei", *MEANS.values(), "mAP"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, row in metrics.items():
+        table.add_row(
+            escape(name),
+            f"{row['n_images']:,}",
+            f"{row['n_nuclei']:,}",
+            *(_score(row.get(score)) for score in MEANS),
+            _score(row["pooled"].get("map")),
+        )
+    console.print(table)
+    console.print(
+        "[dim]Means over images; F1 of types and COCO's mAP over all images pooled."
+    )
+    for name in FILES:
+        console.print(f"  {escape(str(out / name))}")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

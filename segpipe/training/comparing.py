@@ -1,0 +1,197 @@
+"""Comparing what was found in an annotated image with its annotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.arrays import LabelMap, ProbMap, TypeMap
+from segpipe.errors import DatasetError, ShapeMismatch
+from segpipe.metrics import (
+    Counts,
+    PixelCounts,
+    Ranking,
+    Reliability,
+    TypeCounts,
+    Typing,
+    confusion,
+    count_overlap,
+    count_pixels,
+    count_reliability,
+    count_types,
+    rank,
+)
+from segpipe.metrics.detections import match_centres
+from segpipe.metrics.overlap import Floats, Ints, Overlap, overlap
+from segpipe.targets import UNTYPED
+from segpipe.training.annotated import Annotated
+from segpipe.training.manifest import Sample
+
+DETECTION_RADIUS_UM = 3.0
+"""HoVer-Net's 12 px at 0.25 micrometres per pixel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What was counted in one image. All but the sample adds up."""
+
+    sample: Sample
+    counts: Counts
+    pixels: PixelCounts
+    types: tuple[TypeCounts, ...] = ()
+    """One per nucleus type; empty if the image or what was found is untyped."""
+    confusion: Ints | None = None
+    """(K + 2, K + 2) which type was taken for which; None if untyped."""
+    ranking: Ranking | None = None
+    """None if what was found has no scores."""
+    reliability: Reliability | None = None
+    """None if there is no probability map."""
+
+
+def compare(
+    annotated: Annotated,
+    labels: LabelMap,
+    types: TypeMap | None = None,
+    *,
+    scores: Floats | None = None,
+    prob: ProbMap | None = None,
+) -> Evaluated:
+    """Compare a label map of any resolution with an image's annotation.
+
+    Parameters
+    ----------
+    annotated
+        The truth.
+    labels : (Y, X) int32
+        What was found, at the network's resolution.
+    types : (K, Y, X) uint8
+        Type map of the same shape; None compares no types.
+    scores : (N,) float
+        How sure each found instance is, by ascending id; None gives no ranking.
+    prob : (Y, X) uint8
+        Foreground probability of the same shape; None gives no reliability.
+
+    Raises
+    ------
+    DatasetError
+        If the annotation has a type the type map hasn't.
+    ShapeMismatch
+        If there is not one score an instance.
+    """
+    truth, found = annotated.labels, to_shape(labels, annotated.labels.shape)
+    table = overlap(truth, found)
+    pairs = match_centres(
+        truth, found, DETECTION_RADIUS_UM / (annotated.sample.mpp or 0.25)
+    )
+    typing = _typing(annotated, labels, types, found)
+    confused = None if typing is None else confusion(typing, pairs)
+    return Evaluated(
+        sample=annotated.sample,
+        counts=count_overlap(table, n_detected=len(pairs[0])),
+        pixels=count_pixels(truth, found, table),
+        types=()
+        if typing is None or confused is None
+        else count_types(typing, confused, table),
+        confusion=confused,
+        ranking=None if scores is None else _ranked(labels, scores, table),
+        reliability=None if prob is None else _reliability(annotated, prob),
+    )
+
+
+def to_shape(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Resample a plane of ids to another shape; each pixel takes the nearest."""
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def check_types(annotated: Annotated, n_types: int) -> None:
+    """Refuse an annotation with types the network doesn't know.
+
+    Parameters
+    ----------
+    annotated
+        The annotation.
+    n_types
+        How many types the network tells apart; if none, types play no part.
+
+    Raises
+    ------
+    DatasetError
+        If a type is beyond ``n_types``.
+    """
+    types = annotated.types
+    if types is None or n_types == 0:
+        return
+    largest = types[types != UNTYPED].max(initial=0)
+    if largest > n_types:
+        message = (
+            f"{annotated.sample.types} has type {largest}, but the network knows "
+            f"{n_types}; map the set's types to the network's in a recipe."
+        )
+        raise DatasetError(message)
+
+
+def _typing(
+    annotated: Annotated, labels: LabelMap, types: TypeMap | None, found: LabelMap
+) -> Typing | None:
+    if types is None or annotated.types is None or len(types) == 0:
+        return None
+    check_types(annotated, len(types))
+    names = np.arange(1, len(types) + 1, dtype=np.uint8)[:, None, None]
+    planes = (annotated.types == names).astype(np.uint8)
+    return Typing(
+        truth=_vote(annotated.labels, planes),
+        found=_vote(labels, types)[left_in(found, labels)],
+        n_types=len(types),
+    )
+
+
+def left_in(found: LabelMap, labels: LabelMap) -> NDArray[np.bool_]:
+    """Return which ids of ``labels``, ascending, are left in its resampled ``found``.
+
+    A nucleus of few pixels may vanish when a label map shrinks.
+    """
+    return np.isin(np.unique(labels[labels > 0]), found)
+
+
+def _ranked(labels: LabelMap, scores: Floats, table: Overlap) -> Ranking:
+    ids = np.unique(labels[labels > 0])
+    if scores.shape != ids.shape:
+        message = f"{len(ids)} instances can't have scores of shape {scores.shape}."
+        raise ShapeMismatch(message)
+    return rank(table, scores[np.isin(ids, table.found_ids)])
+
+
+def _reliability(annotated: Annotated, prob: ProbMap) -> Reliability:
+    """Count at the network's resolution, where the probabilities are."""
+    truth = to_shape((annotated.labels > 0).astype(np.uint8), prob.shape)
+    return count_reliability(prob, truth > 0)
+
+
+def _vote(labels: LabelMap, planes: NDArray[np.uint8]) -> Ints:
+    """Return the type of largest sum in each instance, from 1; 0 where all are 0."""
+    sums = np.stack([sums_inside(labels, plane) for plane in planes])
+    return np.where(sums.any(axis=0), sums.argmax(axis=0) + 1, 0)
+
+
+def sums_inside(labels: LabelMap, plane: NDArray[Any]) -> Floats:
+    """Sum a plane over the pixels of each instance, by ascending id."""
+    inside = labels > 0
+    ids, at = np.unique(labels[inside], return_inverse=True)
+    return np.bincount(at, plane[inside], len(ids)).astype(np.float64)
+
+
+def mean_prob(labels: LabelMap, prob: ProbMap) -> Floats:
+    """Return the mean probability in each instance, as the nuclei table has it.
+
+    Returns
+    -------
+    (N,) float64
+        In [0, 1], by ascending id.
+    """
+    area_px = sums_inside(labels, np.ones(labels.shape, np.uint8))
+    return sums_inside(labels, prob) / (255 * area_px)
