@@ -42,6 +42,7 @@ bench: $(VENV)/.made ## Benchmarks: ratios against work done in the same process
 
 docs: $(VENV)/.made ## Write the facts of the code into the docs
 	@$(BIN)/python docs/render.py
+	@$(BIN)/python docs/render_augmentation.py
 
 clean: ## Remove what make made
 	rm -rf $(VENV) out

@@ -6,7 +6,6 @@ take seconds, and are imported by the commands that need them.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from flows import options
+from flows import converting, evaluating, options
 from flows.exits import STOPPED, exits
 from segpipe.config import settings_from
 
@@ -208,45 +207,48 @@ def export(
             sys.stdout.write(f"{path}\n")
 
 
-@app.command()
-def train(
-    recipe: Annotated[
-        Path,
-        typer.Argument(metavar="RECIPE", help="TOML file, or a shipped recipe's name."),
-    ],
+TRAIN_EXAMPLES = """
+Examples:
+
+`segpipe train --list`
+
+`segpipe train hoverlite-finetune --manifest mine/manifest.csv --out runs/mine`
+
+`segpipe train my-recipe.toml --out runs/mine --steps 200`
+
+Writes the weights with their card, log.csv and checkpoint.pt; the same command again
+goes on where it stopped.
+"""
+
+
+@app.command(epilog=TRAIN_EXAMPLES)
+def train(  # noqa: PLR0913 - each is an option
+    recipe: options.Recipe,
     *,
     out: options.Out,
+    manifest: options.TrainOn = None,
+    steps: options.Steps = None,
     device: options.Device = None,
+    draw_workers: options.DrawWorkers = None,
+    _list: options.ListRecipes = False,
     debug: options.Debug = False,
 ) -> None:
     """Train a network by a recipe, or go on where an earlier call stopped."""
     with exits(debug=debug):
-        from flows.learning import train_by_recipe  # noqa: PLC0415
+        from flows.training import train_by_recipe  # noqa: PLC0415
+        from segpipe.training.recipe import read_recipe  # noqa: PLC0415
 
-        sys.stdout.write(f"{train_by_recipe(recipe, out, device or 'auto')}\n")
-
-
-@app.command()
-def evaluate(  # noqa: PLR0913 - each is an option
-    *,
-    network: options.Network = None,
-    weights: options.Weights = None,
-    manifest: Annotated[
-        Path, typer.Option(metavar="CSV", help="Annotated images.", show_default=False)
-    ],
-    split: Annotated[str, typer.Option(metavar="NAME", help="Which of them.")] = "test",
-    out: options.Out,
-    device: options.Device = None,
-    debug: options.Debug = False,
-) -> None:
-    """Score a network on annotated images; writes `metrics.json`."""
-    with exits(debug=debug):
-        from flows.learning import evaluate_on  # noqa: PLC0415
-
-        metrics = evaluate_on(
-            weights or network or "hoverlite", manifest, split, out, device or "auto"
+        path = train_by_recipe(
+            read_recipe(recipe, manifest=manifest, steps=steps),
+            out,
+            device or "auto",
+            draw_workers=draw_workers,
         )
-        sys.stdout.write(json.dumps(metrics, indent=1) + "\n")
+        sys.stdout.write(f"{path}\n")
+
+
+app.command(epilog=converting.EXAMPLE)(converting.convert)
+app.command(epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 
 
 @app.command()

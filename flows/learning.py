@@ -1,4 +1,4 @@
-"""Training and evaluating from the command line, with bars."""
+"""Evaluating from the command line, with bars."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from segpipe.networks import load
 from segpipe.stages.devices import resolve_device
-from segpipe.training.evaluating import evaluate
-from segpipe.training.export import export_weights
-from segpipe.training.fit import train
 from segpipe.training.patches import Progress as Told
-from segpipe.training.recipe import read_recipe, shipped_recipe
-from segpipe.training.selecting import select_samples
+from segpipe.training.scoring import Images, score_label_maps, score_network
 
 
-def train_by_recipe(recipe: Path, out: Path, device: str) -> Path:
-    """Train, export the weights with their card, and return the weights' path."""
-    with _bars() as told:
-        checkpoint = train(
-            read_recipe(recipe), out, device=resolve_device(device), progress=told
-        )
-    return export_weights(checkpoint, out)
-
-
-def evaluate_on(
-    name_or_weights: str | Path, manifest: Path, split: str, out: Path, device: str
+def evaluate_on(  # noqa: PLR0913 - each is an option
+    finder: str | Path,
+    images: Images,
+    out: Path,
+    *,
+    device: str,
+    recipe: Path | None,
+    test_time: str,
 ) -> dict[str, Any]:
-    """Score a network on a split of annotated images."""
-    loaded = load(name_or_weights, device=resolve_device(device))
-    recipe = shipped_recipe(loaded.network.name)
-    samples = select_samples(manifest, split, recipe)
+    """Score a network, by name or weights file, or a folder of label maps."""
     with _bars() as told:
-        return evaluate(loaded, samples, out, progress=told)
+        if isinstance(finder, Path) and finder.is_dir():
+            return score_label_maps(finder, images, out, progress=told)
+        return score_network(
+            finder,
+            images,
+            out,
+            device=resolve_device(device),
+            recipe=recipe,
+            test_time=test_time,
+            progress=told,
+        )
 
 
 @contextmanager

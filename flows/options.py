@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
-RESULTS, MODEL, SLIDES, COMPUTE, OUTPUT = (
+from segpipe.errors import SettingsError
+
+RESULTS, MODEL, SLIDES, IMAGES, COMPUTE, OUTPUT = (
     "Results",
     "Network",
     "Slides",
+    "Annotated images",
     "Where it runs",
     "What is shown",
 )
@@ -155,4 +158,137 @@ AsJson = Annotated[
 Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show where an error arose.", rich_help_panel=OUTPUT),
+]
+FoundLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="DIR",
+        help="Score these label maps instead of a network's: ID or SET/ID with .png, "
+        ".npy, .tif or .tiff.",
+        rich_help_panel=MODEL,
+        exists=True,
+        file_okay=False,
+    ),
+]
+TestTime = Annotated[
+    str,
+    typer.Option(
+        "--tta",
+        metavar="none|flips",
+        help="Predict each image in one, or in all eight orientations.",
+        rich_help_panel=MODEL,
+    ),
+]
+Manifest = Annotated[
+    Path,
+    typer.Option(
+        metavar="CSV",
+        help="Annotated images: set, id, split, image, labels, and, if wanted, types, "
+        "mpp, organ.",
+        rich_help_panel=IMAGES,
+        show_default=False,
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Which of them.", rich_help_panel=IMAGES),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME",
+        help="Only this set; may be repeated. Default: all that have the split.",
+        rich_help_panel=IMAGES,
+        show_default=False,
+    ),
+]
+RecipeOfSets = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        help="Says the sets' mpp, and which of the network's types theirs are. "
+        "Default: the shipped recipe of the weights, if there is one.",
+        rich_help_panel=IMAGES,
+        show_default=False,
+    ),
+]
+Scores = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder for the scores; made if missing.",
+        rich_help_panel=RESULTS,
+        show_default=False,
+    ),
+]
+
+
+def one_of(
+    *, labels: Path | None, weights: Path | None, network: str | None
+) -> str | Path:
+    """Return the one that is given, or else the name of the default network.
+
+    Raises
+    ------
+    SettingsError
+        If there are several.
+    """
+    chosen = {"--labels": labels, "--weights": weights, "--network": network}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if len(given) > 1:
+        message = f"{' and '.join(given)} exclude each other; give one."
+        raise SettingsError(message)
+    return next(iter(given.values()), "hoverlite")
+
+
+def _list_recipes(asked: bool) -> None:  # noqa: FBT001 - typer's callback
+    if asked:
+        from flows.training import show_recipes  # noqa: PLC0415
+
+        show_recipes()
+        raise typer.Exit
+
+
+Recipe = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="TOML file, or a shipped recipe's name.",
+        show_default=False,
+    ),
+]
+TrainOn = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        metavar="CSV",
+        help="Annotated images, instead of the recipe's, which is looked for in the "
+        "current folder.",
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar="N", help="Instead of the recipe's.", min=1)
+]
+DrawWorkers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Threads that draw patches. Changes speed, never results. Default: 1 on a "
+        "CPU, up to 16 for a GPU.",
+        min=1,
+        rich_help_panel=COMPUTE,
+    ),
+]
+ListRecipes = Annotated[
+    bool,
+    typer.Option(
+        "--list",
+        help="List the recipes that ship.",
+        callback=_list_recipes,
+        is_eager=True,
+    ),
 ]

@@ -7,20 +7,22 @@ from typing import Any
 
 from prefect import task
 
-from segpipe.networks import load
 from segpipe.stages.devices import resolve_device
-from segpipe.training.evaluating import evaluate
+from segpipe.training import scoring
 from segpipe.training.export import export_weights
 from segpipe.training.fit import train
-from segpipe.training.recipe import read_recipe, shipped_recipe
-from segpipe.training.selecting import select_samples
+from segpipe.training.recipe import read_recipe
+from segpipe.training.scoring import Images
 from tasks import policy
 
 
 @task(task_run_name="fit {recipe}", **policy.STAGE)
-def fit_network(recipe: Path, out: Path, device: str) -> Path:
+def fit_network(
+    recipe: Path, out: Path, device: str, manifest: Path | None, steps: int | None
+) -> Path:
     """Train by a recipe, on from the last checkpoint; return the last one."""
-    return train(read_recipe(recipe), out, device=resolve_device(device))
+    read = read_recipe(recipe, manifest=manifest, steps=steps)
+    return train(read, out, device=resolve_device(device))
 
 
 @task(task_run_name="export {checkpoint}", **policy.STAGE)
@@ -29,11 +31,21 @@ def export_network(checkpoint: Path, out: Path) -> Path:
     return export_weights(checkpoint, out)
 
 
-@task(task_run_name="score {network} on {split}", **policy.STAGE)
-def score_network(
-    network: str | Path, manifest: Path, split: str, out: Path, device: str
+@task(task_run_name="score {network} on {images.split}", **policy.STAGE)
+def score_network(  # noqa: PLR0913, PLR0917 - each is a parameter of the flow
+    network: str | Path,
+    images: Images,
+    out: Path,
+    device: str,
+    recipe: Path | None,
+    test_time: str,
 ) -> dict[str, Any]:
     """Score a network on annotated images; writes and returns ``metrics.json``."""
-    loaded = load(network, device=resolve_device(device))
-    samples = select_samples(manifest, split, shipped_recipe(loaded.network.name))
-    return evaluate(loaded, samples, out)
+    return scoring.score_network(
+        network,
+        images,
+        out,
+        device=resolve_device(device),
+        recipe=recipe,
+        test_time=test_time,
+    )

@@ -33,6 +33,8 @@ class Annotated:
     """0 background, 1.. types, 255 unknown; None if the image is untyped."""
     reliable: Mask
     """Where instances can be trusted."""
+    known: Mask | None = None
+    """Where the annotation says anything at all; None: everywhere."""
 
 
 def read_annotated(sample: Sample) -> Annotated:
@@ -54,6 +56,7 @@ def read_annotated(sample: Sample) -> Annotated:
         reliable=np.ones(labels.shape, np.bool_)
         if sample.exact
         else single_nuclei(labels),
+        known=_read_known(sample, labels.shape),
     )
 
 
@@ -77,11 +80,26 @@ def _read_labels(sample: Sample, shape: tuple[int, ...]) -> LabelMap:
 def _read_types(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     if sample.types is None or sample.classes == ():
         return None
-    types = _read(sample.types, cv2.IMREAD_UNCHANGED).astype(np.uint8)
+    types = _read(sample.types, cv2.IMREAD_UNCHANGED)
     _check_plane(sample.types, types, shape)
+    if types.min() < 0 or types.max() > UNTYPED:
+        message = (
+            f"{sample.types} has types from {types.min()} to {types.max()}; "
+            f"0 (background) to {UNTYPED} (not known) can be."
+        )
+        raise DatasetError(message)
+    types = types.astype(np.uint8)
     if sample.classes is None:
         return types
     return _reclassed(types, sample, sample.classes)
+
+
+def _read_known(sample: Sample, shape: tuple[int, ...]) -> Mask | None:
+    if sample.known is None:
+        return None
+    known = _read(sample.known, cv2.IMREAD_UNCHANGED)
+    _check_plane(sample.known, known, shape)
+    return known > 0
 
 
 def _reclassed(
@@ -166,10 +184,12 @@ def _resized(annotated: Annotated, size: tuple[int, int], smooth: int) -> Annota
             cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
         )
 
+    known = annotated.known
     return Annotated(
         sample=annotated.sample,
         image=np.asarray(cv2.resize(annotated.image, size, interpolation=smooth)),
         labels=nearest(annotated.labels.astype(np.uint16)).astype(np.int32),
         types=None if annotated.types is None else nearest(annotated.types),
         reliable=nearest(annotated.reliable.astype(np.uint8)).astype(np.bool_),
+        known=None if known is None else nearest(known.astype(np.uint8)) > 0,
     )

@@ -1,27 +1,59 @@
-"""Chance that training adds to patches: geometry, stain, blur, noise, compression.
+"""How far the chance reaches that training adds to patches: the settings of each kind.
 
-Pure functions of arrays and a random generator. Geometry moves image and labels
-together, by one map, before targets are made, so targets never need turning themselves.
+Geometry (``warp``) comes first and moves image and annotation by one map, then nuclei
+of other images are pasted (``copy_paste``), then the picture alone is changed
+(``appearance``). Targets are made last, so they never need turning themselves.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-from segpipe.arrays import RGB
+MIN_KNOTS = 2
 
-Field = NDArray[np.float32]
 
-_STAINS = np.array(
-    [[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]]
-)
-"""Optical density of hematoxylin, eosin and DAB; Ruifrok and Johnston 2001."""
-_DENSITY = -np.log((np.arange(256) + 1.0) / 256.0).astype(np.float32)
+def _refuse_negative(one: DataclassInstance) -> None:
+    values = {f.name: getattr(one, f.name) for f in fields(one)}
+    for name, value in values.items():
+        if isinstance(value, int | float) and not value >= 0:
+            message = f"{name} is {value}; zero is the least"
+            raise ValueError(message)
+
+
+def _refuse_above(one: DataclassInstance, name: str, most: float) -> None:
+    if getattr(one, name) > most:
+        message = f"{name} is {getattr(one, name)}; {most} is the most"
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPaste:
+    """How nuclei of other images are pasted. A chance of zero turns it off."""
+
+    chance: float = 0.0
+    """Probability that anything is pasted into a patch."""
+    most: int = 10
+    """Nuclei to try, at most; a draw between one and this."""
+    scale: float = 0.5
+    """Zoom of a pasted nucleus by up to exp(+-scale)."""
+    feather_px: float = 0.8
+    """Sigma of the blur that blends its border."""
+    overlap: float = 0.3
+    """A place is passed over where more than this share of a nucleus, or of the pasted
+    one, would lie on another."""
+    density: float = 0.4
+    """No more is pasted once nuclei cover this share of the patch."""
+    min_px: int = 12
+    """Smaller remnants of a covered nucleus are dropped and count for nothing."""
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+        for name in ("chance", "overlap", "density"):
+            _refuse_above(self, name, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +66,9 @@ class Augmentation:
     """Turn by up to this much, besides the eight flips and quarter turns."""
     elastic_px: float = 1.5
     """Standard deviation of a smooth displacement."""
+    elastic_knots: int = 5
+    """Displacements are drawn on a grid of this many knots a side, with cubic
+    interpolation between; U-Net has 3, with 10 px."""
     stain: float = 0.8
     """Strength of each stain, by up to exp(+-stain)."""
     tint: float = 0.06
@@ -53,89 +88,13 @@ class Augmentation:
     """Worst JPEG quality; 100 turns compression off."""
     chance: float = 0.25
     """Probability of each of blur, sharpening, noise and compression."""
+    copy_paste: CopyPaste = CopyPaste()
+    """Nuclei of other images."""
 
-
-def sampling_field(
-    size_px: int, centre: tuple[float, float], aug: Augmentation, rng: Generator
-) -> tuple[Field, Field]:
-    """Return where in the image each pixel of a square patch is looked up.
-
-    Parameters
-    ----------
-    size_px
-        Side of the patch.
-    centre
-        y, x of the patch's centre in the image.
-
-    Returns
-    -------
-    x, y : (size_px, size_px) float32
-        In the order OpenCV's ``remap`` wants.
-    """
-    turn = np.deg2rad(rng.uniform(-aug.turn_deg, aug.turn_deg) + 90 * rng.integers(4))
-    zoom = np.exp(rng.uniform(-aug.scale, aug.scale))
-    flip = rng.choice((-1.0, 1.0))
-    offset = np.arange(size_px, dtype=np.float32) - (size_px - 1) / 2
-    x, y = np.meshgrid(offset * flip, offset)
-    cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
-    dx, dy = _displacement(size_px, aug.elastic_px, rng)
-    return (
-        (cos * x - sin * y + centre[1] + dx).astype(np.float32),
-        (sin * x + cos * y + centre[0] + dy).astype(np.float32),
-    )
-
-
-def _displacement(size_px: int, sigma_px: float, rng: Generator) -> Field:
-    knots = rng.normal(0, sigma_px, (2, 5, 5)).astype(np.float32)
-    planes = [
-        cv2.resize(k, (size_px, size_px), interpolation=cv2.INTER_CUBIC) for k in knots
-    ]
-    return np.stack(planes)
-
-
-def stain_jitter(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
-    """Change the strength of each stain and the tint, in optical density.
-
-    Returns
-    -------
-    (Y, X, 3) uint8
-    """
-    strength = np.exp(rng.uniform(-aug.stain, aug.stain, 3))
-    mixing = np.linalg.inv(_STAINS) @ np.diag(strength) @ _STAINS
-    shift = rng.normal(0, aug.tint, 3) * rng.uniform(0, 1)
-    affine = np.column_stack((mixing.T, shift)).astype(np.float32)
-    density = cv2.transform(_DENSITY[rgb], affine)
-    gain = np.exp(rng.uniform(-aug.contrast, aug.contrast))
-    lift = 255 * rng.uniform(-aug.brightness, aug.brightness)
-    level = (cv2.exp(-density) * 255 - 128) * gain + 128 + lift
-    return _grey_levels(level)
-
-
-def degrade(rgb: RGB, aug: Augmentation, rng: Generator) -> RGB:
-    """Blur, sharpen, add noise, compress: each with its chance.
-
-    Returns
-    -------
-    (Y, X, 3) uint8
-    """
-    blurs, sharpens, noises, compresses = rng.random(4) < aug.chance
-    if blurs and aug.blur_px > 0:
-        sigma_px = rng.uniform(0.2, aug.blur_px)
-        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_px), np.uint8)
-    if sharpens and aug.sharpening > 0:
-        detail = rgb - cv2.GaussianBlur(rgb, (0, 0), 1.0).astype(np.float32)
-        rgb = _grey_levels(rgb + detail * rng.uniform(0, aug.sharpening))
-    if noises and aug.noise > 0:
-        noise = rng.standard_normal(rgb.shape, np.float32)
-        level = rgb + noise * rng.uniform(1, aug.noise)
-        rgb = _grey_levels(level)
-    if compresses and aug.jpeg_quality < 100:
-        quality = int(rng.integers(aug.jpeg_quality, 96))
-        coded = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        rgb = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
-    return rgb
-
-
-def _grey_levels(level: NDArray[np.float32]) -> RGB:
-    clipped: RGB = np.clip(level, 0, 255).astype(np.uint8)
-    return clipped
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+        _refuse_above(self, "chance", 1)
+        _refuse_above(self, "jpeg_quality", 100)
+        if self.elastic_knots < MIN_KNOTS:
+            message = f"elastic_knots is {self.elastic_knots}; {MIN_KNOTS} is the least"
+            raise ValueError(message)

@@ -7,81 +7,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW
 
-from segpipe.errors import SettingsError, TrainingStopped, WeightsError
+from segpipe.errors import SettingsError
 from segpipe.networks import Network
 from segpipe.networks import network as find_network
-from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
-from segpipe.training.logs import append_log, rewind_log
-from segpipe.training.patches import Batch, Progress, Source, draw_batch, load_sources
-from segpipe.training.pretrained import load_encoder, load_start
+from segpipe.training.dev import dev_images, dev_scores
+from segpipe.training.feeding import default_workers, feed
+from segpipe.training.logs import LOG, logging_to
+from segpipe.training.patches import draw_nth
 from segpipe.training.recipe import Recipe
+from segpipe.training.run import Run, start
 from segpipe.training.selecting import select_samples
+from segpipe.training.self_training import pseudo_samples
+from segpipe.training.steps import StepDone, take_steps
+from segpipe.training.stock import Progress, load_stock
 
 CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
-Draw = Callable[[int], Batch]
+Watch = Callable[[StepDone], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """The moving parts of a training run; what a checkpoint holds."""
-
-    module: nn.Module
-    average: nn.Module
-    optimizer: AdamW
-
-    def state(self, step: int, recipe: Recipe) -> dict[str, Any]:
-        """Return everything that the next step depends on."""
-        return {
-            "step": step,
-            "recipe": recipe.model_dump_json(),
-            "module": self.module.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> int:
-        """Take a checkpoint's state and return its step.
-
-        Raises
-        ------
-        WeightsError
-            If it is of another architecture.
-        """
-        try:
-            self.module.load_state_dict(state["module"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            message = f"The checkpoint is of another architecture: {error}"
-            raise WeightsError(message) from error
-        return int(state["step"])
-
-
-def train(
+def train(  # noqa: PLR0913 - each is an option
     recipe: Recipe,
     out: Path,
     *,
     device: torch.device | str = "cpu",
+    draw_workers: int | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Train a recipe's network, or go on where an earlier call was interrupted.
 
-    Writes ``checkpoint.pt`` and ``log.csv`` (a row per step) under ``out``.
+    Writes ``checkpoint.pt`` and ``log.csv`` (a row per step) under ``out``, scores on
+    dev images to ``dev.csv``, and TensorBoard's files if tensorboardX is installed.
 
     Parameters
     ----------
@@ -91,8 +56,13 @@ def train(
         Folder of the run; made if missing.
     device
         Where to compute.
+    draw_workers
+        Threads that draw patches, which change nothing but time; None: one on a CPU,
+        up to 16 for a GPU.
     progress
         Called with what is done, how many are done, and of how many.
+    watch
+        Called after each step with its loss.
 
     Returns
     -------
@@ -103,31 +73,63 @@ def train(
     ------
     DatasetError
         If the images won't do; before the first step.
+    SettingsError
+        If the recipe doesn't fit the network.
+    OutputNotOurs
+        If ``out`` holds a run by another recipe.
     WeightsError
-        If the checkpoint in ``out`` is of another architecture.
+        If weights to start from, or the checkpoint in ``out``, won't do.
     TrainingStopped
         If the loss is no number any more.
     """
     chosen = find_network(recipe.network)
-    _check_patch(recipe, chosen)
+    check_patch(recipe, chosen)
     names = {one.name for one in recipe.sets}
     samples = select_samples(recipe.manifest, "train", recipe, only=names)
-    out.mkdir(parents=True, exist_ok=True)
+    images = dev_images(recipe)
     run = start(recipe, chosen, torch.device(device))
-    checkpoint = out / CHECKPOINT
-    done = run.restore(load_checkpoint(checkpoint)) if checkpoint.exists() else 0
-    sources = load_sources(recipe, samples, mpp=chosen.mpp, progress=progress)
-    rewind_log(out / LOG, done)
-    for step, terms in _steps(run, recipe, chosen, sources, done):
-        append_log(out / LOG, step, _rate(recipe, step), terms)
-        if step % recipe.save_every == 0 or step == recipe.steps:
-            save_checkpoint(checkpoint, run.state(step, recipe))
-        if progress is not None:
-            progress("training", step, recipe.steps)
-    return checkpoint
+    done = _resumed(run, recipe, out / CHECKPOINT)
+    out.mkdir(parents=True, exist_ok=True)
+    samples += pseudo_samples(recipe, out, device=device, progress=progress)
+    stock = load_stock(recipe, samples, mpp=chosen.mpp, progress=progress)
+    batches = feed(
+        partial(draw_nth, stock, recipe, chosen),
+        range(done + 1, recipe.steps + 1),
+        recipe.batch,
+        n_workers=draw_workers or default_workers(run.device),
+        pin=run.device.type == "cuda",
+    )
+    with logging_to(out, done) as log, closing(batches):
+        for taken in take_steps(run, recipe, chosen, batches):
+            step, dev = taken.step, {}
+            log("train", step, taken.row)
+            if images and step % recipe.evaluate_every == 0:
+                dev = dev_scores(run, recipe, chosen, images)
+                log("dev", step, dev)
+            if step % recipe.save_every == 0 or step == recipe.steps:
+                save_checkpoint(out / CHECKPOINT, run.state(step, recipe))
+            if progress is not None:
+                progress("training", step, recipe.steps)
+            if watch is not None:
+                watch(replace(taken, dev=dev))
+    return out / CHECKPOINT
 
 
-def _check_patch(recipe: Recipe, chosen: Network) -> None:
+def _resumed(run: Run, recipe: Recipe, checkpoint: Path) -> int:
+    """Take the checkpoint's state, if there is one, and return its step."""
+    if not checkpoint.exists():
+        return 0
+    return run.restore(load_checkpoint(checkpoint), recipe, checkpoint)
+
+
+def check_patch(recipe: Recipe, chosen: Network) -> None:
+    """Refuse a patch that the network can't be fed.
+
+    Raises
+    ------
+    SettingsError
+        With the sides it takes.
+    """
     side = chosen.window.input_px
     if (recipe.patch_px - side) % chosen.step_px:
         message = (
@@ -138,107 +140,4 @@ def _check_patch(recipe: Recipe, chosen: Network) -> None:
         raise SettingsError(message)
 
 
-def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
-    """Build the module from the recipe's seed, its average and its optimizer."""
-    torch.manual_seed(recipe.seed)
-    module = chosen.build(len(recipe.types))
-    if recipe.starts_from is not None:
-        load_start(
-            module, recipe.starts_from, network=recipe.network, types=recipe.types
-        )
-    elif recipe.encoder_weights is not None:
-        load_encoder(module, recipe.encoder_weights)
-    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Run(
-        module=module, average=deepcopy(module), optimizer=_optimizer(module, recipe)
-    )
-
-
-def _optimizer(module: nn.Module, recipe: Recipe) -> AdamW:
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=recipe.rate)
-
-
-def _rate(recipe: Recipe, step: int) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine to zero."""
-    if step <= recipe.warmup_steps:
-        return recipe.rate * step / recipe.warmup_steps
-    span = max(1, recipe.steps - recipe.warmup_steps)
-    done = (step - recipe.warmup_steps) / span
-    return recipe.rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _steps(
-    run: Run,
-    recipe: Recipe,
-    chosen: Network,
-    sources: Sequence[Source],
-    done: int,
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Take the steps after ``done`` and yield each with its loss terms."""
-
-    def draw(step: int) -> Batch:
-        return draw_batch(sources, recipe, chosen, step)
-
-    run.module.train()
-    with closing(_ahead(draw, range(done + 1, recipe.steps + 1))) as batches:
-        for step, batch in batches:
-            for group in run.optimizer.param_groups:
-                group["lr"] = _rate(recipe, step)
-            terms = _step(run, recipe, chosen, batch)
-            update_average(run.average, run.module, step, recipe.ema)
-            yield step, _checked(terms, step)
-
-
-def _ahead(draw: Draw, steps: range) -> Generator[tuple[int, Batch]]:
-    """Yield each step's batch, drawing the next one meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[Batch] | None = None
-        for step in steps:
-            batch = (waiting or pool.submit(draw, step)).result()
-            waiting = pool.submit(draw, step + 1) if step + 1 in steps else None
-            yield step, batch
-
-
-def _step(
-    run: Run, recipe: Recipe, chosen: Network, batch: Batch
-) -> Mapping[str, Tensor]:
-    device = next(run.module.parameters()).device
-    planes = batch[0].to(device).float().contiguous(memory_format=torch.channels_last)
-    targets = {name: target.to(device) for name, target in batch[1].items()}
-    half = recipe.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        outputs = run.module(planes)
-    targets = {n: _core(target, outputs[0].shape) for n, target in targets.items()}
-    terms = chosen.loss(outputs, targets)
-    run.optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
-    run.optimizer.step()
-    return {name: term.detach() for name, term in terms.items()}
-
-
-def _core(target: Tensor, shape: torch.Size) -> Tensor:
-    """Cut the middle out, where the network is valid and its output is smaller."""
-    top, left = (
-        (whole - part) // 2
-        for whole, part in zip(target.shape[-2:], shape[-2:], strict=True)
-    )
-    return target[..., top : top + shape[-2], left : left + shape[-1]]
-
-
-def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    values = {name: float(term) for name, term in terms.items()}
-    bad = [f"{n} = {value}" for n, value in values.items() if not math.isfinite(value)]
-    if bad:
-        message = (
-            f"Step {step}: {', '.join(bad)}. The last checkpoint is from before; "
-            "train on from it with a lower rate."
-        )
-        raise TrainingStopped(message)
-    return values
+__all__ = ["CHECKPOINT", "LOG", "StepDone", "Watch", "check_patch", "train"]

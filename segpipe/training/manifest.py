@@ -11,7 +11,8 @@ from pathlib import Path
 from segpipe.errors import DatasetError
 
 COLUMNS = ("set", "id", "split", "image", "labels")
-"""Columns that a manifest must have; types, mpp, organ and instances may be missing."""
+"""Columns that a manifest must have; types, mpp, organ, instances and known may
+be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Sample:
     types: Path | None = None
     mpp: float | None = None
     """Micrometres per pixel, if stated."""
+    known: Path | None = None
+    """A mask, nonzero where the annotation says anything; None: everywhere."""
     organ: str = ""
     exact: bool = True
     """Whether instances were drawn; else only the foreground can be trusted."""
@@ -56,8 +59,14 @@ def read_manifest(
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        message = f"The manifest {path} is no CSV of UTF-8 text: {error}."
+        raise DatasetError(message) from error
     except OSError as error:
-        message = f"No manifest can be read at {path}: {error.strerror}."
+        message = (
+            f"No manifest can be read at {path}: {error.strerror}. "
+            "A recipe's is looked for in the current folder; --manifest names another."
+        )
         raise DatasetError(message) from error
     _check_columns(path, rows)
     samples = tuple(_sample(row, path) for row in rows)
@@ -83,7 +92,7 @@ def _check_columns(path: Path, rows: list[dict[str, str]]) -> None:
 
 def _sample(row: dict[str, str], path: Path) -> Sample:
     folder = path.parent
-    types = row.get("types") or ""
+    types, known = row.get("types") or "", row.get("known") or ""
     return Sample(
         set=row["set"],
         id=row["id"],
@@ -91,6 +100,7 @@ def _sample(row: dict[str, str], path: Path) -> Sample:
         image=folder / row["image"],
         labels=folder / row["labels"],
         types=folder / types if types else None,
+        known=folder / known if known else None,
         mpp=_mpp(row, path),
         organ=row.get("organ") or "",
         exact=(row.get("instances") or "exact") == "exact",
@@ -112,8 +122,8 @@ def _mpp(row: dict[str, str], path: Path) -> float | None:
 
 
 def _check_files(path: Path, samples: tuple[Sample, ...]) -> None:
-    named = [f for s in samples for f in (s.image, s.labels, s.types) if f is not None]
-    missing = [f for f in named if not f.is_file()]
+    named = [f for s in samples for f in (s.image, s.labels, s.types, s.known)]
+    missing = [f for f in named if f is not None and not f.is_file()]
     if missing:
         message = (
             f"The manifest {path} names {len(missing)} files that do not exist, "

@@ -1,16 +1,15 @@
 """Patches: what a network sees in training, drawn from annotated images by chance.
 
 Patch ``index`` of step ``step`` depends on the seed and these two numbers only, so a
-resumed run sees what an undisturbed one would have seen.
+resumed run sees what an undisturbed one would have seen, whoever draws it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
@@ -18,75 +17,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segpipe.arrays import Planes, to_planes
-from segpipe.errors import DatasetError
 from segpipe.networks._network import Network
 from segpipe.targets import uncut
-from segpipe.training.annotated import Annotated, at_mpp, read_annotated
-from segpipe.training.augment import degrade, sampling_field, stain_jitter
-from segpipe.training.manifest import Sample
+from segpipe.training.annotated import Annotated
+from segpipe.training.appearance import degrade, stain_jitter
+from segpipe.training.copy_paste import Cutout, cut_out, paste_nuclei
 from segpipe.training.recipe import Recipe
+from segpipe.training.scene import Scene, look_up
+from segpipe.training.stock import Place, Progress, Stock
+from segpipe.training.warp import sampling_field
 
 Patch = tuple[Planes, Mapping[str, NDArray[Any]]]
 Batch = tuple[Tensor, Mapping[str, Tensor]]
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many are done, and of how many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """The images of one set at the network's resolution, and how often they serve."""
-
-    images: tuple[Annotated, ...]
-    share: float
-    """Probability that a patch comes from this set."""
-
-
-def load_sources(
-    recipe: Recipe,
-    samples: Sequence[Sample],
-    *,
-    mpp: float,
-    progress: Progress | None = None,
-) -> tuple[Source, ...]:
-    """Read every training image of a recipe into memory at ``mpp``.
-
-    Raises
-    ------
-    DatasetError
-        If a set has no image, or an image won't do.
-    """
-    total = sum(one.weight for one in recipe.sets)
-    return tuple(
-        Source(
-            images=tuple(_load_set(one.name, samples, mpp, progress)),
-            share=one.weight / total,
-        )
-        for one in recipe.sets
+def draw_batch(stock: Stock, recipe: Recipe, network: Network, step: int) -> Batch:
+    """Return the batch of a step: (B, 3, S, S) uint8 and the targets by name."""
+    return collate(
+        [draw_nth(stock, recipe, network, step, n) for n in range(recipe.batch)]
     )
 
 
-def _load_set(
-    name: str, samples: Sequence[Sample], mpp: float, progress: Progress | None
-) -> Iterable[Annotated]:
-    chosen = [s for s in samples if s.set == name]
-    if not chosen:
-        message = f"The manifest has no training image of the set {name}."
-        raise DatasetError(message)
-    for index, sample in enumerate(chosen):
-        yield at_mpp(read_annotated(sample), mpp)
-        if progress is not None:
-            progress(f"reading {name}", index + 1, len(chosen))
-
-
-def draw_batch(
-    sources: Sequence[Source], recipe: Recipe, network: Network, step: int
-) -> Batch:
-    """Return the batch of a step: (B, 3, S, S) uint8 and the targets by name."""
-    patches = [
-        draw_patch(sources, recipe, network, np.random.default_rng(seed))
-        for seed in ((recipe.seed, step, index) for index in range(recipe.batch))
-    ]
-    return collate(patches)
+def draw_nth(
+    stock: Stock, recipe: Recipe, network: Network, step: int, index: int
+) -> Patch:
+    """Return a patch of a step's batch by its number."""
+    rng = np.random.default_rng((recipe.seed, step, index))
+    return draw_patch(stock, recipe, network, rng)
 
 
 def collate(patches: Sequence[Patch]) -> Batch:
@@ -97,33 +54,75 @@ def collate(patches: Sequence[Patch]) -> Batch:
     return planes, targets
 
 
-def draw_patch(
-    sources: Sequence[Source], recipe: Recipe, network: Network, rng: Generator
-) -> Patch:
+def draw_patch(stock: Stock, recipe: Recipe, network: Network, rng: Generator) -> Patch:
     """Draw a set, an image and a place; look it up, disturb it, make its targets."""
-    source = sources[rng.choice(len(sources), p=[s.share for s in sources])]
-    image = source.images[rng.integers(len(source.images))]
-    size_px = recipe.patch_px
-    centre = _centre(image.labels.shape, size_px, rng)
-    x, y = sampling_field(size_px, centre, recipe.augmentation, rng)
-
-    def nearest(plane: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(
-            cv2.remap(plane, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-        )
-
-    rgb = cv2.remap(image.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    rgb = degrade(stain_jitter(rgb, recipe.augmentation, rng), recipe.augmentation, rng)
-    labels = nearest(image.labels.astype(np.uint16)).astype(np.int32)
-    types = None if image.types is None else nearest(image.types)
-    valid = nearest(np.ones(image.labels.shape, np.uint8)).astype(np.bool_)
-    reliable = nearest(image.reliable.astype(np.uint8)).astype(np.bool_)
+    scene = draw_scene(stock, recipe, rng)
+    valid = scene.shown & scene.known
     targets = {
-        **network.targets(labels, types, len(recipe.types)),
+        **network.targets(scene.labels, scene.types, len(recipe.types)),
         "valid": valid.astype(np.float32),
-        "reliable": (reliable & uncut(labels, valid)).astype(np.float32),
+        "reliable": (scene.reliable & uncut(scene.labels, scene.shown)).astype(
+            np.float32
+        ),
     }
-    return to_planes(rgb), targets
+    return to_planes(scene.rgb), targets
+
+
+def draw_scene(stock: Stock, recipe: Recipe, rng: Generator) -> Scene:
+    """Draw a patch as it is before its targets are made."""
+    size_px, aug = recipe.patch_px, recipe.augmentation
+    image, centre = _place(stock, recipe, rng)
+    scene = look_up(image, *sampling_field(size_px, centre, aug, rng))
+
+    def draw() -> Cutout | None:
+        place = _nucleus(stock, recipe, rng)
+        if place is None or place.image is image or not place.nucleus.whole:
+            return None
+        return cut_out(place.image, place.nucleus, aug.copy_paste, rng)
+
+    if aug.copy_paste.chance > 0:
+        scene = paste_nuclei(scene, draw, aug.copy_paste, rng)
+    rgb = degrade(stain_jitter(scene.rgb, aug, rng), aug, rng)
+    return replace(scene, rgb=rgb)
+
+
+def _place(
+    stock: Stock, recipe: Recipe, rng: Generator
+) -> tuple[Annotated, tuple[float, float]]:
+    """Draw an image and a patch's centre in it; sometimes by a nucleus's type."""
+    size_px = recipe.patch_px
+    if _is_balanced(recipe, rng):
+        image, nucleus = _of_any_type(stock, rng)
+        return image, _centre_near(image.labels.shape, size_px, nucleus.centre, rng)
+    source = stock.sources[rng.choice(len(stock.sources), p=_shares(stock))]
+    image = source.images[rng.integers(len(source.images))]
+    return image, _centre(image.labels.shape, size_px, rng)
+
+
+def _nucleus(stock: Stock, recipe: Recipe, rng: Generator) -> Place | None:
+    """Draw a nucleus to paste; None if the image drawn has none."""
+    if _is_balanced(recipe, rng):
+        return _of_any_type(stock, rng)
+    source = stock.sources[rng.choice(len(stock.sources), p=_shares(stock))]
+    index = rng.integers(len(source.images))
+    nuclei = source.nuclei[index]
+    if not nuclei:
+        return None
+    return Place(source.images[index], nuclei[rng.integers(len(nuclei))])
+
+
+def _shares(stock: Stock) -> list[float]:
+    return [source.share for source in stock.sources]
+
+
+def _is_balanced(recipe: Recipe, rng: Generator) -> bool:
+    return recipe.balance > 0 and rng.random() < recipe.balance
+
+
+def _of_any_type(stock: Stock, rng: Generator) -> Place:
+    """Draw a type, each as likely as another, and a nucleus of it."""
+    places = stock.by_type[rng.integers(len(stock.by_type))]
+    return places[rng.integers(len(places))]
 
 
 def _centre(
@@ -135,3 +134,28 @@ def _centre(
         for side in shape
     )
     return y, x
+
+
+def _centre_near(
+    shape: tuple[int, ...], size_px: int, near: tuple[float, float], rng: Generator
+) -> tuple[float, float]:
+    """Return a point as ``_centre`` does, whose patch shows a place well inside."""
+    reach = rng.uniform(-size_px / 4, size_px / 4, 2)
+    margins = [min(size_px, side) / 2 for side in shape]
+    y, x = (
+        float(np.clip(at + by, margin - 0.5, side - margin - 0.5))
+        for at, by, margin, side in zip(near, reach, margins, shape, strict=True)
+    )
+    return y, x
+
+
+__all__ = [
+    "Batch",
+    "Patch",
+    "Progress",
+    "collate",
+    "draw_batch",
+    "draw_nth",
+    "draw_patch",
+    "draw_scene",
+]

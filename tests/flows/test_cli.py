@@ -207,7 +207,17 @@ def test_networks_and_readers_are_listed(command, listed):
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "plan", "inspect", "export", "train", "evaluate", "networks", "readers"],
+    [
+        "run",
+        "plan",
+        "inspect",
+        "export",
+        "train",
+        "evaluate",
+        "convert",
+        "networks",
+        "readers",
+    ],
 )
 def test_every_command_helps(command):
     assert segpipe(command, "--help").exit_code == 0

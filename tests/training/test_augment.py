@@ -4,12 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segpipe.training.augment import (
-    Augmentation,
-    degrade,
-    sampling_field,
-    stain_jitter,
-)
+from segpipe.training.appearance import degrade, stain_jitter
+from segpipe.training.augment import Augmentation, CopyPaste
+from segpipe.training.warp import _displacement, sampling_field
 
 NONE = Augmentation(
     scale=0,
@@ -88,3 +85,49 @@ def test_the_same_seed_gives_the_same_picture(picture):
         return degrade(stain_jitter(picture, aug, rng), aug, rng)
 
     np.testing.assert_array_equal(disturb(), disturb())
+
+
+def displacements(rng, **fields):
+    aug = replace(NONE, **fields)
+    return np.stack([_displacement(96, aug, rng) for _ in range(60)])
+
+
+def test_u_nets_coarse_grid_can_be_said(rng):
+    far = displacements(rng, elastic_px=10, elastic_knots=3)
+    at_knots = far[..., 16::32, 16::32]
+    assert at_knots.std() == pytest.approx(10, rel=0.1)
+    assert np.abs(np.diff(far, 2, axis=-1)).max() < 0.5, "smooth between knots"
+
+
+def test_more_knots_bend_in_shorter_waves(rng):
+    def bend(n_knots):
+        fields = displacements(rng, elastic_px=2, elastic_knots=n_knots)
+        return np.abs(np.diff(fields, 2, axis=-1)).mean()
+
+    assert bend(9) > 3 * bend(3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"noise": -1.0}, "noise is -1.0; zero is the least"),
+        ({"chance": 1.5}, "chance is 1.5; 1 is the most"),
+        ({"jpeg_quality": 101}, "jpeg_quality is 101; 100 is the most"),
+        ({"elastic_knots": 1}, "elastic_knots is 1; 2 is the least"),
+    ],
+)
+def test_impossible_settings_are_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        Augmentation(**fields)
+
+
+def test_impossible_pasting_is_refused():
+    with pytest.raises(ValueError, match="overlap is 2; 1 is the most"):
+        CopyPaste(overlap=2)
+
+
+@pytest.mark.parametrize("quality", [96, 99])
+def test_the_finest_compression_is_possible(picture, quality):
+    aug = replace(NONE, chance=1.0, jpeg_quality=quality)
+    degraded = degrade(picture, aug, np.random.default_rng(1))
+    assert abs(degraded.astype(int) - picture).mean() < 4

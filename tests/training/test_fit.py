@@ -1,13 +1,22 @@
 import csv
+from dataclasses import replace
 
 import pytest
 import torch
 
-from segpipe.errors import DatasetError, SettingsError, TrainingStopped, WeightsError
+from segpipe.errors import (
+    DatasetError,
+    OutputNotOurs,
+    SettingsError,
+    TrainingStopped,
+    WeightsError,
+)
 from segpipe.networks import load, network
-from segpipe.training import fit
+from segpipe.training import fit, logs, run, steps
+from segpipe.training.augment import Augmentation
 from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
+from segpipe.training.dev import SHOWN
 from segpipe.training.export import annotate_card, export_weights
 from segpipe.training.pretrained import load_start
 
@@ -17,14 +26,44 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def curve(folder):
-    with (folder / fit.LOG).open() as file:
+def curve(folder, name=fit.LOG):
+    with (folder / name).open() as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture
 def trained(recipe, tmp_path):
     return fit.train(recipe, tmp_path / "run")
+
+
+class Dropping(torch.nn.Module):
+    """An encoder with a batch norm, then dropout: all that could differ on resuming."""
+
+    def __init__(self, n_types):
+        super().__init__()
+        self.encoder = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4)
+        )
+        self.dropout = torch.nn.Dropout(0.5)
+        self.head = torch.nn.Conv2d(4, 3 + n_types, 1)
+
+    def forward(self, rgb):
+        raw = self.head(self.dropout(self.encoder(rgb / 255)))
+        return raw[:, :1], raw[:, 1:3], raw[:, 3:]
+
+
+@pytest.fixture
+def dropping(monkeypatch, recipe):
+    """A recipe of a tiny network with the heads of hoverlite."""
+    tiny = replace(network("hoverlite"), build=Dropping)
+    monkeypatch.setattr(fit, "find_network", lambda _name: tiny)
+    return recipe
+
+
+@pytest.fixture
+def tiny_run(dropping, tmp_path):
+    """The last checkpoint of a run of the tiny network."""
+    return fit.train(dropping, tmp_path / "run")
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(recipe, tmp_path, trained):
@@ -51,10 +90,10 @@ def test_a_finished_run_does_nothing_more(recipe, tmp_path, trained):
 
 
 def test_training_lowers_the_loss(recipe, tmp_path):
-    longer = recipe.model_copy(update={"steps": 30, "warmup_steps": 3, "batch": 4})
+    longer = recipe.model_copy(update={"steps": 16, "warmup_steps": 2, "batch": 3})
     fit.train(longer, tmp_path / "run")
     losses = [float(row["loss"]) for row in curve(tmp_path / "run")]
-    assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
+    assert sum(losses[-4:]) < 0.75 * sum(losses[:4])
 
 
 def test_progress_tells_of_reading_and_of_every_step(recipe, tmp_path):
@@ -70,10 +109,54 @@ def test_a_loss_that_is_no_number_stops_the_run(recipe, tmp_path):
         fit.train(wild, tmp_path / "run")
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(recipe, trained):
-    untyped = recipe.model_copy(update={"types": ()})
-    with pytest.raises(WeightsError, match="another architecture"):
-        fit.train(untyped, trained.parent)
+def spoil(checkpoint, **changed):
+    state = load_checkpoint(checkpoint)
+    save_checkpoint(checkpoint, {**state, **changed})
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(dropping, tiny_run):
+    module = load_checkpoint(tiny_run)["module"]
+    module.pop("head.weight")
+    spoil(tiny_run, module=module)
+    with pytest.raises(WeightsError, match=r"(?s)another arch.*head\.weight"):
+        fit.train(dropping, tiny_run.parent)
+
+
+def test_a_checkpoint_with_weights_that_are_no_numbers_is_refused(dropping, tiny_run):
+    average = load_checkpoint(tiny_run)["average"]
+    average["head.bias"][0] = float("nan")
+    spoil(tiny_run, average=average)
+    with pytest.raises(WeightsError, match=r"no finite numbers: head\.bias"):
+        fit.train(dropping, tiny_run.parent)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"types": ("a", "b")},
+            r"types: \('small', 'large'\) there, \('a', 'b'\) here",
+        ),
+        ({"steps": 9, "rate": 0.5}, r"rate: 0\.001 there, 0\.5 here; steps: 4 there"),
+        (
+            {"augmentation": Augmentation(noise=3.0)},
+            r"augmentation\.noise: 8\.0 there, 3\.0 here\. Train",
+        ),
+    ],
+)
+def test_a_run_by_another_recipe_is_refused_with_what_differs(
+    dropping, tiny_run, fields, reason
+):
+    other = dropping.model_copy(update=fields)
+    with pytest.raises(OutputNotOurs, match=reason):
+        fit.train(other, tiny_run.parent)
+
+
+def test_what_changes_no_weight_may_change_while_a_run_goes_on(dropping, tiny_run):
+    other = dropping.model_copy(
+        update={"save_every": 1, "data": "mine", "licence": "x"}
+    )
+    assert fit.train(other, tiny_run.parent) == tiny_run
 
 
 def test_a_set_without_images_is_refused_before_the_first_step(recipe, tmp_path):
@@ -98,18 +181,18 @@ def test_missing_encoder_weights_name_the_package(recipe, tmp_path):
 def test_training_starts_from_weights(recipe, trained, tmp_path):
     weights = export_weights(trained, tmp_path / "out")
     more = recipe.model_copy(update={"starts_from": str(weights), "seed": 9})
-    run = fit.start(more, network("hoverlite"), torch.device("cpu"))
+    started = run.start(more, network("hoverlite"), torch.device("cpu"))
     state = load_checkpoint(trained)["average"]
-    for name, weight in run.module.named_parameters():
+    for name, weight in started.module.named_parameters():
         assert torch.allclose(weight, state[name], rtol=1e-3, atol=1e-6), name
 
 
 def test_other_types_keep_a_random_start_for_their_head_only(recipe, trained, tmp_path):
     weights = export_weights(trained, tmp_path / "out")
     more = recipe.model_copy(update={"starts_from": str(weights), "types": ("a",)})
-    run = fit.start(more, network("hoverlite"), torch.device("cpu"))
+    started = run.start(more, network("hoverlite"), torch.device("cpu"))
     state = load_checkpoint(trained)["average"]
-    own = run.module.state_dict()
+    own = started.module.state_dict()
     other = {n for n, v in own.items() if v.shape != state[n].shape}
     assert other == {"heads.2.weight", "heads.2.bias"}
     assert torch.allclose(own["heads.0.weight"], state["heads.0.weight"], rtol=1e-3)
@@ -121,9 +204,128 @@ def test_weights_of_another_network_are_no_start(trained, tmp_path):
         load_start(torch.nn.Identity(), str(weights), network="other", types=())
 
 
+def stop_after(step):
+    def watch(taken):
+        if taken.step == step:
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def test_dropout_is_the_same_after_a_restart(dropping, tmp_path):
+    fit.train(dropping, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(dropping, tmp_path / "again", watch=stop_after(3))
+    torch.manual_seed(99)
+    fit.train(dropping, tmp_path / "again")
+    assert curve(tmp_path / "again") == curve(tmp_path / "run")
+
+
+def test_dropout_differs_from_step_to_step(dropping):
+    drawn = set()
+    for step in range(1, 6):
+        steps._seed(dropping.seed, step)
+        drawn.add(torch.rand(4).numpy().tobytes())
+    assert len(drawn) == 5
+
+
+def weights_over_steps(recipe, folder):
+    """Return the encoder's tensors as they are saved after each step."""
+    seen = []
+
+    def watch(_taken):
+        state = load_checkpoint(folder / fit.CHECKPOINT)["module"]
+        seen.append({n: v for n, v in state.items() if n.startswith("encoder")})
+
+    every = recipe.model_copy(update={"save_every": 1})
+    fit.train(every, folder, watch=watch)
+    return seen
+
+
+def test_a_frozen_encoder_stays_with_its_statistics_and_then_learns(dropping, tmp_path):
+    warm = dropping.model_copy(update={"freeze_encoder_steps": 2})
+    first, second, third, _ = weights_over_steps(warm, tmp_path)
+    own = run.start(warm, fit.find_network(""), torch.device("cpu")).module.state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, own[name]), name
+        assert torch.equal(value, second[name]), name
+        assert not torch.equal(value, third[name]), name
+
+
+def test_a_run_that_was_killed_while_the_encoder_was_frozen_goes_on(dropping, tmp_path):
+    warm = dropping.model_copy(update={"freeze_encoder_steps": 3, "encoder_rate": 0.1})
+    fit.train(warm, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(warm, tmp_path / "again", watch=stop_after(2))
+    fit.train(warm, tmp_path / "again")
+    assert curve(tmp_path / "again") == curve(tmp_path / "run")
+
+
+def test_the_encoder_learns_at_its_share_of_the_rate(dropping):
+    slow = dropping.model_copy(update={"encoder_rate": 0.1})
+    started = run.start(slow, fit.find_network(""), torch.device("cpu"))
+    run.set_rate(started.optimizer, 0.5)
+    encoder = {id(p) for p in started.module.encoder.parameters()}
+    rates = {
+        (id(p) in encoder): group["lr"]
+        for group in started.optimizer.param_groups
+        for p in group["params"]
+    }
+    assert rates == {True: pytest.approx(0.05), False: 0.5}
+    held = [p for group in started.optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(list(started.module.parameters()))
+
+
+def test_a_network_without_an_encoder_cannot_freeze_it(dropping):
+    bare = replace(fit.find_network(""), build=lambda _n: torch.nn.Conv2d(3, 5, 1))
+    with pytest.raises(SettingsError, match="hoverlite has no encoder"):
+        run.start(
+            dropping.model_copy(update={"freeze_encoder_steps": 1}),
+            bare,
+            torch.device("cpu"),
+        )
+
+
+def test_dev_scores_are_logged_and_change_nothing(dropping, tmp_path):
+    fit.train(dropping, tmp_path / "run")
+    heard = []
+    scored = dropping.model_copy(update={"evaluate_every": 2})
+    fit.train(scored, tmp_path / "scored", watch=lambda taken: heard.append(taken.dev))
+    assert curve(tmp_path / "scored") == curve(tmp_path / "run")
+    assert [set(dev) for dev in heard] == [set(), {*SHOWN}, set(), {*SHOWN}]
+    rows = curve(tmp_path / "scored", logs.DEV_LOG)
+    assert [row["step"] for row in rows] == ["2", "4"]
+
+
+def test_dev_scores_without_dev_images_are_refused(dropping, tmp_path):
+    sets = tuple(
+        one.model_copy(update={"held_out": frozenset()}) for one in dropping.sets
+    )
+    blind = dropping.model_copy(update={"evaluate_every": 2, "sets": sets})
+    with pytest.raises(DatasetError, match="no image of split 'dev'"):
+        fit.train(blind, tmp_path / "run")
+
+
+def test_tensorboard_reads_what_was_logged(dropping, tmp_path):
+    pytest.importorskip("tensorboardX")
+    fit.train(dropping, tmp_path / "run")
+    (events,) = (tmp_path / "run" / logs.BOARD).iterdir()
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_a_log_that_was_cut_off_is_mended(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,loss\n1,0.5\n2,0.4\n12,0.3\n1")
+    logs.rewind_log(path, 2)
+    assert path.read_text() == "step,loss\n1,0.5\n2,0.4\n"
+    path.write_text("step,lo")
+    logs.rewind_log(path, 2)
+    assert not path.exists()
+
+
 def test_the_rate_warms_up_and_falls_to_nothing(recipe):
     long = recipe.model_copy(update={"steps": 100, "warmup_steps": 10, "rate": 1.0})
-    rates = [fit._rate(long, step) for step in range(1, 101)]
+    rates = [run.rate_of(long, step) for step in range(1, 101)]
     assert rates[4] == 0.5
     assert max(rates) == rates[9] == 1
     assert rates[9:] == sorted(rates[9:], reverse=True)

@@ -1,0 +1,69 @@
+"""Scores on a few dev images while training goes on; they change nothing in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from statistics import mean
+
+import numpy as np
+
+from segpipe.metrics import scores
+from segpipe.networks import Card, LoadedNetwork, Network
+from segpipe.training.annotated import Annotated, read_annotated
+from segpipe.training.comparing import compare
+from segpipe.training.finding import predict_image
+from segpipe.training.recipe import Recipe
+from segpipe.training.run import Run
+from segpipe.training.selecting import select_samples
+
+SHOWN = ("dice", "aji", "pq", "f1_det")
+
+
+def dev_images(recipe: Recipe) -> tuple[Annotated, ...]:
+    """Read the dev images a recipe is scored on, evenly spread; none if it isn't.
+
+    Raises
+    ------
+    DatasetError
+        If there is no dev image, or one won't do.
+    """
+    if recipe.evaluate_every == 0:
+        return ()
+    names = {one.name for one in recipe.sets}
+    samples = select_samples(recipe.manifest, "dev", recipe, only=names)
+    n_chosen = min(recipe.evaluate_images, len(samples))
+    chosen = np.linspace(0, len(samples) - 1, n_chosen).round().astype(int)
+    return tuple(read_annotated(samples[index]) for index in chosen)
+
+
+def dev_scores(
+    run: Run, recipe: Recipe, chosen: Network, images: Sequence[Annotated]
+) -> dict[str, float]:
+    """Return mean scores over images of the averaged weights, as they are decoded."""
+    loaded = LoadedNetwork(
+        network=chosen,
+        module=deepcopy(run.average).eval().requires_grad_(requires_grad=False),
+        card=Card(
+            name=recipe.name,
+            network=recipe.network,
+            sha256="",
+            mpp=chosen.mpp,
+            types=recipe.types,
+        ),
+        decoding=chosen.decoding(),
+        device=run.device,
+    )
+    rows = [_scores(loaded, image) for image in images]
+    return {name: _mean([row[name] for row in rows]) for name in SHOWN}
+
+
+def _scores(loaded: LoadedNetwork, image: Annotated) -> dict[str, float]:
+    labels = loaded.network.decode(predict_image(loaded, image), loaded.decoding)
+    return dict(scores(compare(image, labels).counts))
+
+
+def _mean(values: Sequence[float]) -> float:
+    real = [value for value in values if not math.isnan(value)]
+    return mean(real) if real else math.nan

@@ -1,0 +1,104 @@
+"""One training step after another: forward, loss, backward, clip, step, average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segpipe.errors import TrainingStopped
+from segpipe.networks import Network
+from segpipe.training.averaging import update_average
+from segpipe.training.feeding import on_device
+from segpipe.training.patches import Batch
+from segpipe.training.recipe import Recipe
+from segpipe.training.run import Run, rate_of, set_mode, set_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """What is known of a step that was taken."""
+
+    step: int
+    rate: float
+    terms: Mapping[str, float]
+    """Terms of the loss."""
+    dev: Mapping[str, float] = field(default_factory=dict)
+    """Scores on dev images; empty but every ``evaluate_every`` steps."""
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What the log says of it."""
+        return {"rate": self.rate, "loss": sum(self.terms.values()), **self.terms}
+
+
+def take_steps(
+    run: Run, recipe: Recipe, chosen: Network, batches: Iterable[tuple[int, Batch]]
+) -> Iterator[StepDone]:
+    """Take a step with each batch and yield it.
+
+    Raises
+    ------
+    TrainingStopped
+        If a term of the loss is no finite number.
+    """
+    for step, batch in batches:
+        rate = rate_of(recipe, step)
+        set_rate(run.optimizer, rate)
+        set_mode(run.module, recipe, step)
+        terms = _step(run, recipe, chosen, batch, step)
+        update_average(run.average, run.module, step, recipe.ema)
+        yield StepDone(step=step, rate=rate, terms=_checked(terms, step))
+
+
+def _step(
+    run: Run, recipe: Recipe, chosen: Network, batch: Batch, step: int
+) -> Mapping[str, Tensor]:
+    planes, targets = on_device(batch, run.device)
+    half = recipe.precision == "bfloat16"
+    _seed(recipe.seed, step)
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
+        outputs = run.module(planes)
+    targets = {n: _core(target, outputs[0].shape) for n, target in targets.items()}
+    terms = chosen.loss(outputs, targets)
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
+    run.optimizer.step()
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def _seed(seed: int, step: int) -> None:
+    """Make dropout depend on seed and step alone, so that a resumed run's is the same.
+
+    Sets torch's generators of every device.
+    """
+    low, high = np.random.SeedSequence((seed, step)).generate_state(2)
+    torch.manual_seed(int(high) << 31 ^ int(low))
+
+
+def _core(target: Tensor, shape: torch.Size) -> Tensor:
+    """Cut the middle out, where the network is valid and its output is smaller."""
+    top, left = (
+        (whole - part) // 2
+        for whole, part in zip(target.shape[-2:], shape[-2:], strict=True)
+    )
+    return target[..., top : top + shape[-2], left : left + shape[-1]]
+
+
+def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """Fetch the terms, all at once: a GPU is waited for once a step."""
+    fetched = torch.stack(list(terms.values())).tolist()
+    values = dict(zip(terms, fetched, strict=True))
+    bad = [f"{n} = {value}" for n, value in values.items() if not math.isfinite(value)]
+    if bad:
+        message = (
+            f"Step {step}: {', '.join(bad)}. The last checkpoint is from before; "
+            "train on from it with a lower rate."
+        )
+        raise TrainingStopped(message)
+    return values
