@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from flows import converting, evaluating, options
+from flows import calibrating, converting, evaluating, options
 from flows.exits import STOPPED, exits
 from segpipe.config import settings_from
 
@@ -249,6 +249,7 @@ def train(  # noqa: PLR0913 - each is an option
 
 app.command(epilog=converting.EXAMPLE)(converting.convert)
 app.command(epilog=evaluating.EXAMPLES)(evaluating.evaluate)
+app.command(epilog=calibrating.EXAMPLE)(calibrating.calibrate)
 
 
 @app.command()

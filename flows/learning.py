@@ -1,4 +1,4 @@
-"""Evaluating from the command line, with bars."""
+"""Evaluating and calibrating from the command line, with bars."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from segpipe.stages.devices import resolve_device
+from segpipe.training.calibrate import Calibration, calibrate_weights
 from segpipe.training.patches import Progress as Told
 from segpipe.training.scoring import Images, score_label_maps, score_network
 
@@ -35,6 +36,20 @@ def evaluate_on(  # noqa: PLR0913 - each is an option
             device=resolve_device(device),
             recipe=recipe,
             test_time=test_time,
+            progress=told,
+        )
+
+
+def calibrate_on(
+    weights: Path, images: Images, *, device: str, recipe: Path | None
+) -> Calibration:
+    """Choose the decoder's constants of some weights and write their card."""
+    with _bars() as told:
+        return calibrate_weights(
+            weights,
+            images,
+            device=resolve_device(device),
+            recipe=recipe,
             progress=told,
         )
 

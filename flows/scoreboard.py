@@ -1,4 +1,4 @@
-"""The scores of an evaluation in the terminal."""
+"""The scores of an evaluation, or of calibrating, in the terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from segpipe.training.calibrate import Calibration
 
 MEANS = {
     "dice": "Dice",
@@ -43,6 +45,21 @@ def show_scores(metrics: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     )
     for name in FILES:
         console.print(f"  {escape(str(out / name))}")
+
+
+def show_calibration(found: Calibration, weights: Path) -> None:
+    """Print what calibrating changed and how much it helped."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("set", "before", "after", box=None, pad_edge=False)
+    for name, before in found.before.items():
+        table.add_row(escape(name), _score(before), _score(found.after[name]))
+    console.print(table)
+    console.print("[dim](PQ + AJI) / 2, means over images.")
+    constants = ", ".join(
+        f"{name} = {value}" for name, value in found.constants.items()
+    )
+    console.print(f"  {constants or 'the defaults'}")
+    console.print(f"  {escape(str(weights.with_suffix('.toml')))}")
 
 
 def _score(value: float | None) -> str:

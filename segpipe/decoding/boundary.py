@@ -14,7 +14,9 @@ marker that is two in a tile may be one in the slide.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
@@ -39,6 +41,16 @@ _LIMITS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionDecoding:
     """Constants of ``decode_region``; lengths are pixels at the network's mpp."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "foreground": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "marker": (0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
+        "marker_open_px": (0, 1, 2),
+        "min_marker_px": (4, 6, 10, 16),
+        "edge_cost": (20, 40, 80, 160),
+        "line_px": (0, 2),
+    }
+    """What calibrating tries."""
 
     foreground: float = 0.5
     """Probability from which a pixel is foreground, in (0, 1)."""
@@ -75,6 +87,15 @@ class RegionDecoding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContourDecoding:
     """Constants of ``decode_contour``; lengths are pixels at the network's mpp."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "foreground": (0.3, 0.4, 0.5, 0.6, 0.7),
+        "contour": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+        "marker_open_px": (0, 1, 2),
+        "min_marker_px": (3, 6, 10, 16),
+        "edge_cost": (20, 40, 80, 160),
+    }
+    """What calibrating tries."""
 
     foreground: float = 0.5
     """Probability from which a pixel is foreground, in (0, 1)."""

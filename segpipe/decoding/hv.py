@@ -17,7 +17,9 @@ else is in its tile (ADR 0003).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -35,6 +37,18 @@ from segpipe.labels.renaming import in_raster_order
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HVDecoding:
     """Constants of the decoder; lengths are pixels at the network's mpp."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "foreground": (0.4, 0.45, 0.5, 0.55, 0.6),
+        "smooth_px": (0, 1),
+        "slope_px": (1, 2, 3),
+        "marker_fall": (0.0, 0.01, 0.02, 0.03, 0.04, 0.06),
+        "marker_core": (0.6, 0.7, 0.8, 0.9, 1.0),
+        "marker_open_px": (0, 1, 2),
+        "min_marker_px": (4, 8, 12, 16, 20),
+        "edge_cost": (30, 60, 120),
+    }
+    """What calibrating tries."""
 
     foreground: float = 0.5
     """Smoothed probability from which a pixel is foreground, in (0, 1)."""

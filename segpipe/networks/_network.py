@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,9 @@ class Head:
 
 class Decoding(Protocol):
     """Constants of a decoder, a frozen dataclass of plain numbers."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]]
+    """Values that calibrating tries, by the name of the constant."""
 
     @property
     def support_px(self) -> int:

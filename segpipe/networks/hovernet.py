@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -240,6 +240,13 @@ def _initialise(module: nn.Module) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarterMicronDecoding(HVDecoding):
     """The HV decoder's constants where nuclei are twice as long in pixels."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        **HVDecoding.CHOICES,
+        "slope_px": (1, 2, 3, 4),
+        "marker_open_px": (1, 2, 3),
+        "min_marker_px": (6, 10, 20, 40),
+    }
 
     marker_open_px: int = 2
     min_marker_px: int = 10

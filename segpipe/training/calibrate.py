@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
+
 from segpipe.arrays import Maps
 from segpipe.metrics import scores
-from segpipe.networks import LoadedNetwork
-from segpipe.training.annotated import Annotated
-from segpipe.training.comparing import compare
+from segpipe.networks import LoadedNetwork, load
+from segpipe.training.annotated import Annotated, read_annotated
+from segpipe.training.comparing import count_instances
+from segpipe.training.export import annotate_card
+from segpipe.training.finding import predict_image
+from segpipe.training.patches import Progress
+from segpipe.training.recipe import read_recipe
+from segpipe.training.scoring import Images, recipe_of
 
 Tried = Callable[[Any, float], None]
 """Called with constants and the objective they reach."""
@@ -23,28 +31,101 @@ Predicted = tuple[Annotated, Maps]
 """A dev image and the maps a network makes of it."""
 
 
-def objective(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What calibrating came to."""
+
+    constants: dict[str, float]
+    """Those that differ from the network's defaults; what the card says now."""
+    before: dict[str, float]
+    """(PQ + AJI) / 2 of each set with the constants there were."""
+    after: dict[str, float]
+    """The same with those found."""
+
+
+def calibrate_weights(
+    weights: Path,
+    images: Images,
+    *,
+    device: torch.device | str = "cpu",
+    recipe: Path | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Choose the decoder's constants on dev images and write them into the card.
+
+    Parameters
+    ----------
+    weights
+        The ``.safetensors`` file, its card beside it.
+    images
+        What to choose on. Scores on the same images are optimistic afterwards.
+    device
+        Where the network runs.
+    recipe
+        As for ``scoring.score_network``.
+    progress
+        Called with what is done, how many are done, and of how many.
+
+    Raises
+    ------
+    DatasetError
+        If an image won't do.
+    WeightsError
+        If the weights won't do.
+    """
+    loaded = load(weights, device=device)
+    chosen = recipe_of(loaded) if recipe is None else read_recipe(recipe)
+    predicted = list(_predict(loaded, images.select(chosen), progress))
+    best, _ = calibrate(
+        loaded, predicted, loaded.network.decoding.CHOICES, progress=progress
+    )
+    constants = {
+        field.name: getattr(best, field.name)
+        for field in fields(best)
+        if getattr(best, field.name) != field.default
+    }
+    annotate_card(weights, decoding=constants)
+    return Calibration(
+        constants=constants,
+        before=objectives(loaded, predicted, loaded.decoding),
+        after=objectives(loaded, predicted, best),
+    )
+
+
+def _predict(
+    loaded: LoadedNetwork, samples: Sequence[Any], progress: Progress | None
+) -> Iterator[Predicted]:
+    for index, sample in enumerate(samples):
+        annotated = read_annotated(sample)
+        yield annotated, predict_image(loaded, annotated)
+        if progress is not None:
+            progress("predicting", index + 1, len(samples))
+
+
+def objectives(
     loaded: LoadedNetwork,
     predicted: Sequence[Predicted],
     decoding: Any,  # noqa: ANN401 - each network's own dataclass
-) -> float:
-    """Return the mean over sets of the mean over images of (PQ + AJI) / 2."""
+) -> dict[str, float]:
+    """Return for each set the mean over images of (PQ + AJI) / 2."""
     by_set: dict[str, list[float]] = {}
     for annotated, maps in predicted:
-        row = scores(compare(annotated, loaded.network.decode(maps, decoding)).counts)
+        labels = loaded.network.decode(maps, decoding)
+        row = scores(count_instances(annotated, labels))
         if not math.isnan(row["pq"]):
             values = by_set.setdefault(annotated.sample.set, [])
             values.append((row["pq"] + row["aji"]) / 2)
-    return mean(mean(values) for values in by_set.values())
+    return {name: mean(values) for name, values in sorted(by_set.items())}
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913 - each is a choice of the caller
     loaded: LoadedNetwork,
     predicted: Sequence[Predicted],
     choices: Mapping[str, Sequence[float]],
     *,
-    rounds: int = 2,
+    rounds: int = 3,
     tried: Tried | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Any, float]:
     """Search a decoder's constants by coordinate ascent from those of the card.
 
@@ -60,24 +141,32 @@ def calibrate(
         Passes over all constants; it stops early when one brings nothing.
     tried
         Called for everything that is tried.
+    progress
+        Called with what is done, how many are done, and of how many at most.
 
     Returns
     -------
     constants, objective
+        The objective is the mean of ``objectives`` over the sets.
     """
+
+    def reached_by(decoding: Any) -> float:  # noqa: ANN401 - the network's own
+        reached = mean(objectives(loaded, predicted, decoding).values())
+        if tried is not None:
+            tried(decoding, reached)
+        return reached
+
     best = loaded.decoding
-    value = objective(loaded, predicted, best)
-    for _ in range(rounds):
+    value = reached_by(best)
+    n_options = sum(map(len, choices.values()))
+    for done in range(rounds):
         before = value
-        for name, option in _options(choices):
+        for index, (name, option) in enumerate(_options(choices)):
             candidate = replace(best, **{name: option})
-            if candidate == best:
-                continue
-            reached = objective(loaded, predicted, candidate)
-            if tried is not None:
-                tried(candidate, reached)
-            if reached > value:
+            if candidate != best and (reached := reached_by(candidate)) > value:
                 best, value = candidate, reached
+            if progress is not None:
+                progress("trying", done * n_options + index + 1, rounds * n_options)
         if value == before:
             break
     return best, value

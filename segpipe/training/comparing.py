@@ -102,6 +102,12 @@ def compare(
     )
 
 
+def count_instances(annotated: Annotated, labels: LabelMap) -> Counts:
+    """Count what PQ and AJI need and nothing else, as ``compare`` does."""
+    found = to_shape(labels, annotated.labels.shape)
+    return count_overlap(overlap(annotated.labels, found), n_detected=0)
+
+
 def to_shape(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Resample a plane of ids to another shape; each pixel takes the nearest."""
     size = (shape[1], shape[0])

@@ -83,7 +83,7 @@ def score_network(  # noqa: PLR0913 - each is a choice of the caller
         What ``metrics.json`` holds.
     """
     loaded = load(name_or_weights, device=device)
-    chosen = _recipe_of(loaded) if recipe is None else read_recipe(recipe)
+    chosen = recipe_of(loaded) if recipe is None else read_recipe(recipe)
     finder = NetworkFinder(loaded=loaded, test_time=test_time)
     return evaluate(finder, images.select(chosen), out, progress=progress)
 
@@ -108,5 +108,6 @@ def score_label_maps(
     return evaluate(label_maps(folder, samples), samples, out, progress=progress)
 
 
-def _recipe_of(loaded: LoadedNetwork) -> Recipe | None:
+def recipe_of(loaded: LoadedNetwork) -> Recipe | None:
+    """Return the shipped recipe of the weights' name, or else of the network's."""
     return shipped_recipe(loaded.card.name) or shipped_recipe(loaded.network.name)

@@ -214,6 +214,7 @@ def test_networks_and_readers_are_listed(command, listed):
         "export",
         "train",
         "evaluate",
+        "calibrate",
         "convert",
         "networks",
         "readers",

@@ -1,6 +1,7 @@
 """What every network promises; networks are found, not listed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,12 @@ def test_perfect_outputs_cost_less_than_none(
     nothing = tuple(torch.zeros_like(output) for output in right)
     total = [sum(network.loss(o, targets).values()) for o in (right, nothing)]
     assert total[0] < 0.1 * total[1]
+
+
+@EVERY
+def test_what_calibrating_tries_are_constants_of_the_decoder(network: Network) -> None:
+    default = network.decoding()
+    for name, values in network.decoding.CHOICES.items():
+        assert len(values) > 1
+        for value in values:
+            assert getattr(replace(default, **{name: value}), name) == value

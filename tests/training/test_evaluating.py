@@ -8,14 +8,16 @@ import pytest
 import tifffile
 import torch
 
+from segpipe.decoding.hv import HVDecoding
 from segpipe.errors import DatasetError, OutputNotWritable, SettingsError, ShapeMismatch
-from segpipe.networks import load
+from segpipe.networks import load, weights_file
 from segpipe.networks._inference import quantise
 from segpipe.training import gallery
 from segpipe.training.annotated import at_mpp, read_annotated
-from segpipe.training.calibrate import calibrate
+from segpipe.training.calibrate import calibrate, calibrate_weights
 from segpipe.training.comparing import compare, mean_prob
 from segpipe.training.evaluating import evaluate
+from segpipe.training.export import annotate_card
 from segpipe.training.finding import Found, NetworkFinder, label_maps, predict_image
 from segpipe.training.scoring import Images, score_label_maps, score_network
 from segpipe.training.selecting import select_samples
@@ -329,3 +331,22 @@ def test_calibration_finds_a_better_constant_and_keeps_the_rest(loaded, annotate
     assert best == replace(loaded.decoding, foreground=0.2)
     assert reached == max(value for _, value in tried)
     assert reached > 0.6
+
+
+def test_calibrating_writes_the_card_and_leaves_the_weights(
+    manifest, tmp_path, monkeypatch
+):
+    shipped = weights_file("hoverlite")
+    weights = tmp_path / "mine" / "hoverlite.safetensors"
+    weights.parent.mkdir()
+    for suffix in (".safetensors", ".toml"):
+        copied = shipped.with_suffix(suffix).read_bytes()
+        weights.with_suffix(suffix).write_bytes(copied)
+    annotate_card(weights, decoding={"foreground": 0.9})
+    monkeypatch.setattr(HVDecoding, "CHOICES", {"foreground": (0.5, 0.9)})
+    images = Images(manifest=manifest, split="train", sets=["typed"])
+    found = calibrate_weights(weights, images)
+    assert found.constants == {}
+    assert found.after["typed"] > found.before["typed"]
+    assert load(weights).decoding == HVDecoding()
+    assert weights.read_bytes() == shipped.read_bytes()
