@@ -38,7 +38,7 @@ format: $(VENV)/.made ## Let ruff mend what it can
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.made ## Benchmarks: ratios against work done in the same process
-	@$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
+	@$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s -n 0
 
 docs: $(VENV)/.made ## Write the facts of the code into the docs
 	@$(BIN)/python docs/render.py

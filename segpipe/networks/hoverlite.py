@@ -1,7 +1,7 @@
 """HoverLite: HoVer-Net's idea on a phone-sized encoder, the network segpipe ships.
 
-An EfficientNet-Lite0 encoder, a light U-Net decoder, one shared full-resolution layer
-and three 1x1 heads, at 0.5 micrometres per pixel.
+An EfficientNet-Lite0 encoder, a light U-Net decoder whose last skip is the image, one
+shared full-resolution layer and three 1x1 heads, at 0.5 micrometres per pixel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from segpipe import losses, targets
@@ -23,8 +23,11 @@ from segpipe.networks._network import Head, Network, Window
 
 WIDTHS = (64, 48, 32, 32)
 """Channels of the decoder at strides 16, 8, 4 and 2."""
+FINE = 16
+"""Channels of a layer that sees the image at full resolution; the encoder's finest
+features are at stride 2."""
 TOP = 16
-"""Channels at full resolution."""
+"""Channels at full resolution, before the heads."""
 HV_WEIGHT = 4.0
 """Weight of the offsets' squared error, which ends near 0.05."""
 SLOPE_WEIGHT = 20.0
@@ -42,17 +45,20 @@ class HoverLite(nn.Module):
         self.standardise = Standardise(MEAN, STD)
         self.encoder = EfficientNetLite()
         self.rise = nn.ModuleList(_rise(self.encoder.widths))
-        self.top = ConvBlock(WIDTHS[-1], TOP)
+        self.fine = ConvBlock(3, FINE)
+        self.top = ConvBlock(WIDTHS[-1] + FINE, TOP)
         self.heads = nn.ModuleList(
             nn.Conv2d(TOP, head.n_channels, 1) for head in heads(n_types)
         )
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         """Return one (B, n_channels, H, W) per head, before activation."""
-        *skips, x = self.encoder(self.standardise(rgb))
+        image = self.standardise(rgb)
+        *skips, x = self.encoder(image)
         for block, skip in zip(self.rise, reversed(skips), strict=True):
             x = block(x, skip)
-        x = self.top(functional.interpolate(x, scale_factor=2, mode="nearest"))
+        raised = functional.interpolate(x, scale_factor=2, mode="nearest")
+        x = self.top(cat((raised, self.fine(image)), dim=1))
         return tuple(head(x) for head in self.heads)
 
 

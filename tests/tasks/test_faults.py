@@ -50,7 +50,13 @@ def test_errors_that_stay_are_not(error):
 
 @pytest.mark.parametrize(
     "error",
-    [SlideCorrupt(), NoTissue(), StageFailed(), StoreDamaged(), ValueError("a bug")],
+    [
+        SlideCorrupt(),
+        NoTissue(),
+        StageFailed(),
+        StoreDamaged("a chunk"),
+        ValueError("a bug"),
+    ],
     ids=repr,
 )
 def test_a_slide_is_quarantined_by_its_own_fault(error, tmp_path):
