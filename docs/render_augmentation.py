@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segpipe.arrays import RGB, LabelMap
 from segpipe.training.annotated import Annotated, at_mpp, read_annotated
 from segpipe.training.appearance import degrade, stain_jitter
-from segpipe.training.augment import Augmentation, CopyPaste
+from segpipe.training.augment import OFF, Augmentation, CopyPaste
 from segpipe.training.copy_paste import Cutout, cut_out, paste_nuclei
 from segpipe.training.manifest import Sample
 from segpipe.training.nuclei import nuclei_of
@@ -30,20 +30,6 @@ SIDE, ZOOM, COLUMNS, GAP, TITLE = 112, 2, 4, 8, 26
 CENTRE = (109.5, 127.5)
 OLD, NEW = (20, 160, 60), (250, 210, 0)
 
-OFF = Augmentation(
-    scale=0,
-    turn_deg=0,
-    elastic_px=0,
-    stain=0,
-    tint=0,
-    contrast=0,
-    brightness=0,
-    blur_px=0,
-    sharpening=0,
-    noise=0,
-    jpeg_quality=100,
-    chance=0,
-)
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "flips and quarter turns": {},
     "scale": {"scale": 0.6},

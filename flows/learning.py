@@ -12,8 +12,8 @@ from rich.progress import Progress, TaskID
 
 from segpipe.stages.devices import resolve_device
 from segpipe.training.calibrate import Calibration, calibrate_weights
-from segpipe.training.patches import Progress as Told
 from segpipe.training.scoring import Images, score_label_maps, score_network
+from segpipe.training.stock import Progress as Told
 
 
 def evaluate_on(  # noqa: PLR0913 - each is an option

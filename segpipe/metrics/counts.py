@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.metrics.adding import Additive
 from segpipe.metrics.detections import DETECTION_RADIUS_PX, match_centres
 from segpipe.metrics.overlap import Overlap, best_pairing, overlap
 
@@ -16,7 +17,7 @@ MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(Additive):
     """Everything the scores of a label map need. Counts of several images add up."""
 
     n_truth: int = 0
@@ -43,12 +44,6 @@ class Counts:
     """Sum of their IoU."""
     n_detected: int = 0
     """Pairs of centres within the detection radius."""
-
-    def __add__(self, other: Counts) -> Counts:
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)
-        }
-        return Counts(**sums)
 
 
 def count(

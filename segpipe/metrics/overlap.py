@@ -76,7 +76,7 @@ def overlap(truth: NDArray[Any], found: NDArray[Any]) -> Overlap:
         found_area=found_area,
         truth=pairs // max(len(found_ids), 1),
         found=pairs % max(len(found_ids), 1),
-        common=_sums(at, pixels[both], len(pairs)),
+        common=sums(at, pixels[both], len(pairs)),
     )
 
 
@@ -93,7 +93,7 @@ def _runs(left: NDArray[Any], right: NDArray[Any]) -> tuple[Any, Any, Ints]:
 def _tally(values: NDArray[Any], pixels: Ints) -> tuple[NDArray[Any], Ints, Ints]:
     """Return the ids but 0, the index of each run's id (-1 for 0), and areas."""
     ids, at = ids_and_ranks(values)
-    area = _sums(at, pixels, len(ids))
+    area = sums(at, pixels, len(ids))
     skipped = int(len(ids) > 0 and ids[0] == 0)
     return ids[skipped:], at - skipped, area[skipped:]
 
@@ -111,7 +111,8 @@ def ids_and_ranks(values: NDArray[Any]) -> tuple[NDArray[Any], Ints]:
     return np.flatnonzero(occurs).astype(values.dtype), (np.cumsum(occurs) - 1)[values]
 
 
-def _sums(at: Ints, pixels: Ints, n: int) -> Ints:
+def sums(at: Ints, pixels: Ints, n: int) -> Ints:
+    """Add pixels by where they belong, 0..n - 1."""
     return np.bincount(at, weights=pixels, minlength=n).astype(np.int64)
 
 

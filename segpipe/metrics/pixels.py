@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.metrics.overlap import Ints, Overlap
+from segpipe.metrics.adding import Additive
+from segpipe.metrics.overlap import Ints, Overlap, sums
 from segpipe.metrics.warping import parted, warped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PixelCounts:
+class PixelCounts(Additive):
     """What pixel errors need. Counts of several images add up.
 
     Ordered pairs of pixels of one image are counted, a pixel with itself too.
@@ -35,12 +36,6 @@ class PixelCounts:
     """Pairs within a found instance, both in the true foreground."""
     common_pairs: int = 0
     """Pairs within a true and within a found instance."""
-
-    def __add__(self, other: PixelCounts) -> PixelCounts:
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)
-        }
-        return PixelCounts(**sums)
 
 
 def count_pixels(
@@ -77,8 +72,8 @@ def _pairs(table: Overlap, n_px: int) -> dict[str, int]:
     algorithms for connectomics*: within the true foreground, where a pixel that was not
     found is a segment by itself.
     """
-    found_here = _sums(table.found, table.common, len(table.found_ids))
-    truth_here = _sums(table.truth, table.common, len(table.truth_ids))
+    found_here = sums(table.found, table.common, len(table.found_ids))
+    truth_here = sums(table.truth, table.common, len(table.truth_ids))
     not_found = table.truth_area - truth_here
     not_true = table.found_area - found_here
     neither = n_px - table.truth_area.sum() - not_true.sum()
@@ -99,7 +94,3 @@ def _pairs(table: Overlap, n_px: int) -> dict[str, int]:
 
 def _squares(pixels: Ints) -> int:
     return int(pixels @ pixels)
-
-
-def _sums(at: Ints, pixels: Ints, n: int) -> Ints:
-    return np.bincount(at, weights=pixels, minlength=n).astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.arrays import Mask, ProbMap
+from segpipe.metrics.adding import Additive
 from segpipe.metrics.overlap import Floats, Ints
 
 N_BINS = 15
@@ -15,18 +16,13 @@ N_BINS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reliability:
+class Reliability(Additive):
     """Pixels by their probability. Those of several images add up."""
 
     n_px: Ints
     """(256,) pixels of each probability, in units of 1/255."""
     true_px: Ints
     """(256,) those of them in the true foreground."""
-
-    def __add__(self, other: Reliability) -> Reliability:
-        return Reliability(
-            n_px=self.n_px + other.n_px, true_px=self.true_px + other.true_px
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

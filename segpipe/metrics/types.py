@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from segpipe.errors import ShapeMismatch
+from segpipe.metrics.adding import Additive
 from segpipe.metrics.counts import MATCH_IOU
 from segpipe.metrics.overlap import Ints, Overlap
 
@@ -35,7 +36,7 @@ class Typing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TypeCounts:
+class TypeCounts(Additive):
     """Outcomes of one nucleus type. Counts of several images add up."""
 
     right: int = 0
@@ -56,12 +57,6 @@ class TypeCounts:
     """Pairs above ``MATCH_IOU`` of which both are of this type."""
     matched_iou: float = 0.0
     """Sum of their IoU."""
-
-    def __add__(self, other: TypeCounts) -> TypeCounts:
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)
-        }
-        return TypeCounts(**sums)
 
 
 def confusion(typing: Typing, pairs: tuple[Ints, Ints]) -> Ints:

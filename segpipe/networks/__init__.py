@@ -9,10 +9,11 @@ from segpipe.networks._loading import (
     weights_file,
     weights_path,
 )
-from segpipe.networks._network import TYPE_HEAD, Head, Network, Window
+from segpipe.networks._network import PROB_HEAD, TYPE_HEAD, Head, Network, Window
 from segpipe.networks._registry import network, networks
 
 __all__ = [
+    "PROB_HEAD",
     "TYPE_HEAD",
     "Card",
     "Head",

@@ -18,6 +18,7 @@ from segpipe.arrays import Maps, Planes
 from segpipe.errors import ShapeMismatch
 from segpipe.geometry import Box
 from segpipe.mirroring import mirrored
+from segpipe.networks._layers import centred
 from segpipe.networks._loading import LoadedNetwork
 from segpipe.networks._network import Activation, Head
 from segpipe.tiling.grid import TileGrid
@@ -99,17 +100,11 @@ def _forward(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> list[NDArray[A
     batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, enabled=device.type == "cuda"):
         outputs = loaded.module(batch)
-    output_px = loaded.network.window.output_px
+    core = (loaded.network.window.output_px,) * 2
     return [
-        quantise(head, activate(head, _core(raw, output_px).float()))
+        quantise(head, activate(head, centred(raw, core).float()))
         for head, raw in zip(loaded.heads, outputs, strict=True)
     ]
-
-
-def _core(raw: Tensor, output_px: int) -> Tensor:
-    """Return the centre of (B, C, h, w): all of it, if the network is valid."""
-    top, left = ((side - output_px) // 2 for side in raw.shape[-2:])
-    return raw[..., top : top + output_px, left : left + output_px]
 
 
 def activate(head: Head, raw: Tensor) -> Tensor:

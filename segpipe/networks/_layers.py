@@ -26,7 +26,7 @@ class SkipBlock(nn.Module):
 
     def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
         super().__init__()
-        self.conv = ConvBlock(n_in + n_skip, n_out)
+        self.conv: nn.Module = ConvBlock(n_in + n_skip, n_out)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         """Merge (B, n_in, h, w) with (B, n_skip, 2h, 2w) to (B, n_out, 2h, 2w)."""
@@ -54,7 +54,7 @@ class Standardise(nn.Module):
 
 
 def centred(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the middle of (B, C, H, W) that is as high and wide as ``shape`` ends."""
+    """Return the middle of (..., H, W) that is as high and wide as ``shape`` ends."""
     height, width = shape[-2:]
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[..., top : top + height, left : left + width]

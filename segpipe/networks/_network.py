@@ -20,6 +20,8 @@ from segpipe.arrays import LabelMap, Maps
 from segpipe.geometry import Box
 
 Activation = Literal["sigmoid", "softmax", "clip"]
+PROB_HEAD = "prob"
+"""Name of the head that says where nuclei are."""
 TYPE_HEAD = "type"
 """Name of the head that tells nucleus types apart; decoders don't look at it."""
 
@@ -117,4 +119,13 @@ class Network:
     shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
 
 
-__all__ = ["TYPE_HEAD", "Activation", "Decoding", "Head", "Maps", "Network", "Window"]
+__all__ = [
+    "PROB_HEAD",
+    "TYPE_HEAD",
+    "Activation",
+    "Decoding",
+    "Head",
+    "Maps",
+    "Network",
+    "Window",
+]

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache, partial
 
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe.decoding.boundary import RegionDecoding
 from segpipe.networks import unet
 from segpipe.networks._encoders import Encoder, encoder
-from segpipe.networks._layers import ConvBlock
+from segpipe.networks._layers import ConvBlock, SkipBlock
 from segpipe.networks._network import Network, Window
 
 WIDTHS = (128, 64, 48, 32)
@@ -28,20 +28,12 @@ DEFAULT = "efficientnet_lite0"
 VARIANTS = ("mobilenetv2",)
 
 
-class Rise(nn.Module):
+class Rise(SkipBlock):
     """Upsample to the skip's size, append the skip, convolve twice."""
 
     def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            ConvBlock(n_in + n_skip, n_out), ConvBlock(n_out, n_out)
-        )
-
-    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """Merge (B, n_in, h, w) with (B, n_skip, H, W) to (B, n_out, H, W)."""
-        raised = functional.interpolate(deep, size=skip.shape[-2:], mode="nearest")
-        merged: Tensor = self.convolutions(cat((raised, skip), dim=1))
-        return merged
+        super().__init__(n_in, n_skip, n_out)
+        self.conv = nn.Sequential(self.conv, ConvBlock(n_out, n_out))
 
 
 class TransferUNet(nn.Module):

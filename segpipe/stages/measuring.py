@@ -16,7 +16,7 @@ from segpipe.arrays import Maps
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
 from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
-from segpipe.networks import TYPE_HEAD
+from segpipe.networks import PROB_HEAD, TYPE_HEAD
 from segpipe.stages._stage import Stage
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.plan import Plan
@@ -33,8 +33,6 @@ from segpipe.tables.measuring import Frame, measure
 from segpipe.tables.parquet import TableWriter, read_part, write_part
 from segpipe.tables.rows import Rows, in_order
 from segpipe.tables.schema import Columns
-
-_PROB_HEAD = "prob"
 
 
 def work(plan: Plan, units: tuple[int, ...]) -> int:
@@ -67,7 +65,7 @@ def _maps(plan: Plan, box: Box) -> Maps:
     return {
         head.name: read_windows(plan, map_path(head.name), box)
         for head in plan.network.heads
-        if head.name in {_PROB_HEAD, TYPE_HEAD}
+        if head.name in {PROB_HEAD, TYPE_HEAD}
     }
 
 

@@ -12,6 +12,7 @@ from segpipe.stages.plan import Plan
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.stores.slide_store import SlideStore
+from segpipe.tiling.grid import TileGrid
 
 IMAGE = "image"
 """(3, Y, X) uint8, white where no pixels were needed."""
@@ -63,10 +64,8 @@ def read_windows(plan: Plan, path: str, box: Box) -> NDArray[Any]:
         If what was written there is damaged or gone.
     """
     written = plan.image_windows if path == IMAGE else plan.tissue_windows
-    chunks = _among(written, plan.windows.overlapping(box))
-    store = store_of(plan)
-    store.check_written(path, (plan.windows.core(chunk) for chunk in chunks))
-    return store.read(path, box)
+    cores = _written_cores(plan.windows, written, box)
+    return store_of(plan).read(path, box, written=cores)
 
 
 def read_tiles(plan: Plan, path: str, box: Box) -> NDArray[Any]:
@@ -77,17 +76,17 @@ def read_tiles(plan: Plan, path: str, box: Box) -> NDArray[Any]:
     StoreDamaged
         If what was written there is damaged or gone.
     """
-    chunks = _among(plan.tissue_tiles, plan.tiles.overlapping(box))
+    cores = _written_cores(plan.tiles, plan.tissue_tiles, box)
     store = scratch_of(plan) if path == TILE_LABELS else store_of(plan)
-    store.check_written(path, (plan.tiles.core(chunk) for chunk in chunks))
-    return store.read(path, box)
+    return store.read(path, box, written=cores)
 
 
-def _among(written: tuple[int, ...], wanted: tuple[int, ...]) -> list[int]:
-    """Return the wanted units that are among those written, which ascend."""
+def _written_cores(grid: TileGrid, written: tuple[int, ...], box: Box) -> list[Box]:
+    """Return the cells under a box that are among those written, which ascend."""
+    wanted = grid.overlapping(box)
     at = [bisect_left(written, unit) for unit in wanted]
     return [
-        unit
+        grid.core(unit)
         for unit, i in zip(wanted, at, strict=True)
         if i < len(written) and written[i] == unit
     ]

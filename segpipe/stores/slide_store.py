@@ -65,16 +65,28 @@ class SlideStore:
             overwrite=True,
         )
 
-    def read(self, path: str, box: Box) -> Pixels:
+    def read(self, path: str, box: Box, *, written: Iterable[Box] = ()) -> Pixels:
         """Read a box (within the array) of an array, all leading axes of it.
+
+        Parameters
+        ----------
+        path
+            An array.
+        box
+            What to read.
+        written
+            Chunks that have been written, and must not be taken for empty.
 
         Raises
         ------
         StoreDamaged
-            If the array is missing or a chunk fails its checksum.
+            If the array is missing, a chunk fails its checksum, or one that was written
+            isn't there, for which zarr would read the fill value.
         """
+        array = self._open(path)
+        self._check_written(array, path, written)
         try:
-            pixels = self._open(path)[(..., *box.slices())]
+            pixels = array[(..., *box.slices())]
         except (RuntimeError, ValueError, OSError) as error:
             message = (
                 f"Array {path} of {self.root} can't be read at {box}: {error}. "
@@ -83,22 +95,9 @@ class SlideStore:
             raise StoreDamaged(message, array=path, box=astuple(box)) from error
         return np.asarray(pixels)
 
-    def check_written(self, path: str, cores: Iterable[Box]) -> None:
-        """Refuse to take for empty what was written and is gone.
-
-        Parameters
-        ----------
-        path
-            An array.
-        cores
-            Chunks that have been written.
-
-        Raises
-        ------
-        StoreDamaged
-            If one isn't there; zarr would read its fill value.
-        """
-        array = self._open(path)
+    def _check_written(
+        self, array: zarr.Array[Any], path: str, cores: Iterable[Box]
+    ) -> None:
         leading = "0/" * (array.ndim - 2)
         for core in cores:
             row, col = core.y0 // array.chunks[-2], core.x0 // array.chunks[-1]

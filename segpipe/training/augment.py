@@ -98,3 +98,20 @@ class Augmentation:
         if self.elastic_knots < MIN_KNOTS:
             message = f"elastic_knots is {self.elastic_knots}; {MIN_KNOTS} is the least"
             raise ValueError(message)
+
+
+OFF = Augmentation(
+    scale=0,
+    turn_deg=0,
+    elastic_px=0,
+    stain=0,
+    tint=0,
+    contrast=0,
+    brightness=0,
+    blur_px=0,
+    sharpening=0,
+    noise=0,
+    jpeg_quality=100,
+    chance=0,
+)
+"""Leaves flips and quarter turns, nothing else."""

@@ -21,9 +21,9 @@ from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import count_instances
 from segpipe.training.export import annotate_card
 from segpipe.training.finding import predict_image
-from segpipe.training.patches import Progress
 from segpipe.training.recipe import read_recipe
 from segpipe.training.scoring import Images, recipe_of
+from segpipe.training.stock import Progress
 
 Tried = Callable[[Any, float], None]
 """Called with constants and the objective they reach."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,18 +10,15 @@ from typing import Any
 import torch
 
 from segpipe.errors import WeightsError
+from segpipe.stores.durable import replacing
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.tmp")
-    with part.open("wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as part:
+        torch.save({"format": FORMAT, **state}, part)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

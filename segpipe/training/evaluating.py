@@ -12,8 +12,8 @@ from segpipe.training.comparing import Evaluated, compare
 from segpipe.training.finding import Finder
 from segpipe.training.gallery import Gallery
 from segpipe.training.manifest import Sample
-from segpipe.training.patches import Progress
 from segpipe.training.results import write_results
+from segpipe.training.stock import Progress
 
 _SHOWN_FAULTS = 3
 

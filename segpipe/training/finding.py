@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from segpipe.arrays import LabelMap, Maps, ProbMap, TypeMap, to_planes
 from segpipe.errors import DatasetError, SettingsError
 from segpipe.metrics.overlap import Floats
-from segpipe.networks import TYPE_HEAD, LoadedNetwork, predict_planes
+from segpipe.networks import PROB_HEAD, TYPE_HEAD, LoadedNetwork, predict_planes
 from segpipe.networks._flips import mean_of_flips
 from segpipe.training.annotated import Annotated, at_mpp
 from segpipe.training.comparing import check_types, mean_prob
 from segpipe.training.manifest import Sample
 
-PROB_HEAD = "prob"
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 """Files that label maps made elsewhere may be."""
 TEST_TIME = ("none", "flips")

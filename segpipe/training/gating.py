@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from segpipe.arrays import LabelMap, Maps, Mask, TypeMap
 from segpipe.metrics.overlap import Floats, overlap
-from segpipe.networks import TYPE_HEAD
+from segpipe.networks import PROB_HEAD, TYPE_HEAD
 from segpipe.targets import UNTYPED
-from segpipe.training.comparing import mean_prob, sums_inside
-from segpipe.training.finding import PROB_HEAD
+from segpipe.training.comparing import mean_prob
 
 RIM_PX = 2
 """Background this near to a sure nucleus is known though probabilities fall there."""
@@ -92,8 +91,7 @@ def _types(
     ids = np.unique(labels[labels > 0])
     if types is None or len(ids) == 0:
         return typed
-    area_px = sums_inside(labels, np.ones(labels.shape, np.uint8))
-    share = np.stack([sums_inside(labels, plane) for plane in types]) / (255 * area_px)
+    share = np.stack([mean_prob(labels, plane) for plane in types])
     likeliest = share.argmax(axis=0) + 1
     table = np.zeros(int(ids.max()) + 1, np.uint8)
     table[ids] = np.where(share.max(axis=0) >= confidence, likeliest, UNTYPED)

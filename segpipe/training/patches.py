@@ -24,7 +24,7 @@ from segpipe.training.appearance import degrade, stain_jitter
 from segpipe.training.copy_paste import Cutout, cut_out, paste_nuclei
 from segpipe.training.recipe import Recipe
 from segpipe.training.scene import Scene, look_up
-from segpipe.training.stock import Place, Progress, Stock
+from segpipe.training.stock import Place, Source, Stock
 from segpipe.training.warp import sampling_field
 
 Patch = tuple[Planes, Mapping[str, NDArray[Any]]]
@@ -94,7 +94,7 @@ def _place(
     if _is_balanced(recipe, rng):
         image, nucleus = _of_any_type(stock, rng)
         return image, _centre_near(image.labels.shape, size_px, nucleus.centre, rng)
-    source = stock.sources[rng.choice(len(stock.sources), p=_shares(stock))]
+    source = _source(stock, rng)
     image = source.images[rng.integers(len(source.images))]
     return image, _centre(image.labels.shape, size_px, rng)
 
@@ -103,7 +103,7 @@ def _nucleus(stock: Stock, recipe: Recipe, rng: Generator) -> Place | None:
     """Draw a nucleus to paste; None if the image drawn has none."""
     if _is_balanced(recipe, rng):
         return _of_any_type(stock, rng)
-    source = stock.sources[rng.choice(len(stock.sources), p=_shares(stock))]
+    source = _source(stock, rng)
     index = rng.integers(len(source.images))
     nuclei = source.nuclei[index]
     if not nuclei:
@@ -111,8 +111,9 @@ def _nucleus(stock: Stock, recipe: Recipe, rng: Generator) -> Place | None:
     return Place(source.images[index], nuclei[rng.integers(len(nuclei))])
 
 
-def _shares(stock: Stock) -> list[float]:
-    return [source.share for source in stock.sources]
+def _source(stock: Stock, rng: Generator) -> Source:
+    shares = [source.share for source in stock.sources]
+    return stock.sources[rng.choice(len(shares), p=shares)]
 
 
 def _is_balanced(recipe: Recipe, rng: Generator) -> bool:
@@ -147,15 +148,3 @@ def _centre_near(
         for at, by, margin, side in zip(near, reach, margins, shape, strict=True)
     )
     return y, x
-
-
-__all__ = [
-    "Batch",
-    "Patch",
-    "Progress",
-    "collate",
-    "draw_batch",
-    "draw_nth",
-    "draw_patch",
-    "draw_scene",
-]

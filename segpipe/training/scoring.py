@@ -14,9 +14,9 @@ from segpipe.networks import LoadedNetwork, load
 from segpipe.training.evaluating import evaluate
 from segpipe.training.finding import NetworkFinder, label_maps
 from segpipe.training.manifest import Sample
-from segpipe.training.patches import Progress
 from segpipe.training.recipe import Recipe, read_recipe, shipped_recipe
 from segpipe.training.selecting import select_samples
+from segpipe.training.stock import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from segpipe.arrays import Maps, Planes, to_planes
 from segpipe.errors import DatasetError, OutputNotOurs, SettingsError
-from segpipe.networks import LoadedNetwork, load, predict_planes
+from segpipe.networks import PROB_HEAD, LoadedNetwork, load, predict_planes
 from segpipe.networks._flips import TURNS
+from segpipe.stores.durable import replacing, write_text
 from segpipe.training.annotated import MAX_ID, Annotated, at_mpp
 from segpipe.training.comparing import to_shape
-from segpipe.training.finding import PROB_HEAD
 from segpipe.training.gating import Gated, gate
 from segpipe.training.manifest import Sample, read_manifest
 from segpipe.training.recipe import PSEUDO, Recipe, SelfTraining
@@ -145,7 +145,7 @@ def _sign(path: Path, teacher: LoadedNetwork, section: SelfTraining) -> None:
         **section.model_dump(exclude={"weight", "images", "teacher"}),
     }
     if not path.exists():
-        _replace(path, (json.dumps(own, indent=1) + "\n").encode())
+        write_text(path, json.dumps(own, indent=1) + "\n")
         return
     there = json.loads(path.read_text(encoding="utf-8"))
     if there != own:
@@ -251,20 +251,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    part = path.with_name(f".{path.name}.tmp")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def _write_png(path: Path, plane: NDArray[Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    _replace(path, cv2.imencode(".png", plane)[1].tobytes())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_bytes(content)
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_bytes(cv2.imencode(".png", plane)[1].tobytes())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segpipe.errors import TrainingStopped
 from segpipe.networks import Network
+from segpipe.networks._layers import centred
 from segpipe.training.averaging import update_average
 from segpipe.training.feeding import on_device
 from segpipe.training.patches import Batch
@@ -63,7 +64,7 @@ def _step(
     _seed(recipe.seed, step)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
         outputs = run.module(planes)
-    targets = {n: _core(target, outputs[0].shape) for n, target in targets.items()}
+    targets = {n: centred(target, outputs[0].shape) for n, target in targets.items()}
     terms = chosen.loss(outputs, targets)
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -79,15 +80,6 @@ def _seed(seed: int, step: int) -> None:
     """
     low, high = np.random.SeedSequence((seed, step)).generate_state(2)
     torch.manual_seed(int(high) << 31 ^ int(low))
-
-
-def _core(target: Tensor, shape: torch.Size) -> Tensor:
-    """Cut the middle out, where the network is valid and its output is smaller."""
-    top, left = (
-        (whole - part) // 2
-        for whole, part in zip(target.shape[-2:], shape[-2:], strict=True)
-    )
-    return target[..., top : top + shape[-2], left : left + shape[-1]]
 
 
 def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:

@@ -5,23 +5,8 @@ import numpy as np
 import pytest
 
 from segpipe.training.appearance import degrade, stain_jitter
-from segpipe.training.augment import Augmentation, CopyPaste
+from segpipe.training.augment import OFF, Augmentation, CopyPaste
 from segpipe.training.warp import _displacement, sampling_field
-
-NONE = Augmentation(
-    scale=0,
-    turn_deg=0,
-    elastic_px=0,
-    stain=0,
-    tint=0,
-    contrast=0,
-    brightness=0,
-    blur_px=0,
-    sharpening=0,
-    noise=0,
-    jpeg_quality=100,
-    chance=0,
-)
 
 
 @pytest.fixture
@@ -34,7 +19,7 @@ def test_without_reach_geometry_is_flips_and_quarter_turns(rng):
     image = np.arange(64, dtype=np.float32).reshape(8, 8)
     seen = set()
     for _ in range(40):
-        x, y = sampling_field(8, (3.5, 3.5), NONE, rng)
+        x, y = sampling_field(8, (3.5, 3.5), OFF, rng)
         patch = cv2.remap(image, x, y, cv2.INTER_NEAREST)
         seen.add(patch.tobytes())
     turned = [np.rot90(m, k) for m in (image, image[:, ::-1]) for k in range(4)]
@@ -42,7 +27,7 @@ def test_without_reach_geometry_is_flips_and_quarter_turns(rng):
 
 
 def test_zoom_and_displacement_stay_within_reach(rng):
-    aug = replace(NONE, scale=0.3, elastic_px=1.0)
+    aug = replace(OFF, scale=0.3, elastic_px=1.0)
     for _ in range(20):
         x, y = sampling_field(65, (100.0, 50.0), aug, rng)
         assert abs(x[32, 32] - 50) < 8
@@ -52,13 +37,13 @@ def test_zoom_and_displacement_stay_within_reach(rng):
 
 def test_without_strength_colours_stay(picture, rng):
     np.testing.assert_allclose(
-        stain_jitter(picture, NONE, rng).astype(int), picture, atol=2
+        stain_jitter(picture, OFF, rng).astype(int), picture, atol=2
     )
 
 
 def test_stain_jitter_keeps_white_white(rng):
     white = np.full((4, 4, 3), 255, np.uint8)
-    aug = replace(NONE, stain=0.5)
+    aug = replace(OFF, stain=0.5)
     assert stain_jitter(white, aug, rng).min() >= 253
 
 
@@ -70,7 +55,7 @@ def test_without_chance_nothing_is_degraded(picture, rng):
 @pytest.mark.parametrize("kind", ["blur_px", "sharpening", "noise", "jpeg_quality"])
 def test_each_degradation_changes_the_picture_a_little(picture, rng, kind):
     worst = {"blur_px": 2.0, "sharpening": 2.0, "noise": 10.0, "jpeg_quality": 30}
-    aug = replace(NONE, chance=1.0, **{kind: worst[kind]})
+    aug = replace(OFF, chance=1.0, **{kind: worst[kind]})
     degraded = degrade(picture, aug, rng)
     assert degraded.shape == picture.shape
     assert degraded.dtype == np.uint8
@@ -88,7 +73,7 @@ def test_the_same_seed_gives_the_same_picture(picture):
 
 
 def displacements(rng, **fields):
-    aug = replace(NONE, **fields)
+    aug = replace(OFF, **fields)
     return np.stack([_displacement(96, aug, rng) for _ in range(60)])
 
 
@@ -128,6 +113,6 @@ def test_impossible_pasting_is_refused():
 
 @pytest.mark.parametrize("quality", [96, 99])
 def test_the_finest_compression_is_possible(picture, quality):
-    aug = replace(NONE, chance=1.0, jpeg_quality=quality)
+    aug = replace(OFF, chance=1.0, jpeg_quality=quality)
     degraded = degrade(picture, aug, np.random.default_rng(1))
     assert abs(degraded.astype(int) - picture).mean() < 4
