@@ -24,6 +24,9 @@ from segpipe.errors import ShapeMismatch
 STEP = 4
 """Cost units of one pixel without an edge: the resolution of edge costs."""
 
+MOST_EDGE = 250
+"""The largest edge cost that is told apart, so that a step fits a byte."""
+
 _UNREACHED = np.uint16(65535)
 _END = np.int32(-1)
 
@@ -38,7 +41,8 @@ def flood(
     markers : (Y, X) int32
         Ids of the markers, 0 elsewhere. Markers outside ``mask`` are ignored.
     edge_cost : (Y, X) uint8
-        What entering a pixel costs beyond ``STEP``.
+        What entering a pixel costs beyond ``STEP``; above ``MOST_EDGE`` it counts as
+        that.
     mask : (Y, X) bool
         Where the flood may go.
     reach_px : int
@@ -66,13 +70,28 @@ def flood(
     if not 0 <= reach_px <= 10_000:
         message = f"reach_px is {reach_px}; it must lie in 0..10000."
         raise ValueError(message)
-    # One pixel of frame spares every border test in the loops.
-    framed = np.pad(np.where(mask, markers, 0).astype(np.int32, copy=False), 1)
-    entering = np.pad(edge_cost.astype(np.uint16) + np.uint16(STEP), 1)
-    passable = np.pad(mask, 1)
-    labels = framed.ravel()
-    _flood(labels, entering.ravel(), passable.ravel(), framed.shape[1], reach_px * STEP)
-    return np.ascontiguousarray(framed[1:-1, 1:-1])
+    labels, entering = _framed(markers, edge_cost, mask)
+    _flood(labels.ravel(), entering.ravel(), labels.shape[1], reach_px * STEP)
+    return np.ascontiguousarray(labels[1:-1, 1:-1])
+
+
+@njit(cache=True, nogil=True)
+def _framed(
+    markers: LabelMap, edge_cost: NDArray[np.uint8], mask: Mask
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Markers within the mask, and the cost of entering a pixel, 0 where none may.
+
+    One pixel of frame spares every border test in the loops.
+    """
+    height, width = mask.shape
+    labels = np.zeros((height + 2, width + 2), np.int32)
+    entering = np.zeros((height + 2, width + 2), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                labels[y + 1, x + 1] = markers[y, x]
+                entering[y + 1, x + 1] = STEP + min(MOST_EDGE, edge_cost[y, x])
+    return labels, entering
 
 
 @njit(cache=True, nogil=True)
@@ -91,10 +110,23 @@ def _handed(
 
 
 @njit(cache=True, nogil=True)
+def _may_spread(
+    labels: NDArray[np.int32],
+    entering: NDArray[np.uint8],
+    pixel: int,
+    steps: NDArray[np.int64],
+) -> bool:
+    """Whether a marker's pixel has a neighbour to give itself to."""
+    for step in steps:
+        if labels[pixel + step] == 0 and entering[pixel + step] != 0:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def _flood(
     labels: NDArray[np.int32],
-    entering: NDArray[np.uint16],
-    passable: NDArray[np.bool_],
+    entering: NDArray[np.uint8],
     width: int,
     limit: int,
 ) -> None:
@@ -106,8 +138,9 @@ def _flood(
     for pixel in range(labels.size):
         if labels[pixel] != 0:
             cost[pixel] = 0
-            following[pixel] = first[0]
-            first[0] = pixel
+            if _may_spread(labels, entering, pixel, steps):
+                following[pixel] = first[0]
+                first[0] = pixel
     for now in range(limit + 1):
         pixel = first[now]
         while pixel != _END:
@@ -117,7 +150,7 @@ def _flood(
                 )
             for step in steps:
                 neighbour = pixel + step
-                if passable[neighbour] and cost[neighbour] == _UNREACHED:
+                if entering[neighbour] and cost[neighbour] == _UNREACHED:
                     then = now + entering[neighbour]
                     if then <= limit:
                         cost[neighbour] = then

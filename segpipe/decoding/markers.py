@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from segpipe.arrays import LabelMap
@@ -37,10 +38,19 @@ def marker_pieces(
         side = 2 * open_px + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         inside = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_OPEN, disc), np.uint8)
-    n_labels, labels, stats, _ = cv2.connectedComponentsWithStats(
-        inside, connectivity=4, ltype=cv2.CV_32S
-    )
-    too_small = stats[:, cv2.CC_STAT_AREA] < min_px
-    names = np.where(too_small, 0, np.arange(n_labels, dtype=np.int32)).astype(np.int32)
-    # OpenCV's background, which is no marker, is label 0.
-    return names[labels], int(n_labels)
+    n_ids, labels = cv2.connectedComponents(inside, connectivity=4, ltype=cv2.CV_32S)
+    markers = np.asarray(labels, np.int32)
+    _drop_small(markers, n_ids, min_px)
+    return markers, n_ids
+
+
+@njit(cache=True, nogil=True)
+def _drop_small(labels: LabelMap, n_ids: int, min_px: int) -> None:
+    """Make background of the pieces of fewer pixels, in place."""
+    area = np.zeros(n_ids, np.int64)
+    for label in labels.flat:
+        area[label] += 1
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if area[labels[y, x]] < min_px:
+                labels[y, x] = 0

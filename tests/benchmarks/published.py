@@ -18,13 +18,13 @@ def min_max(values):
     return ((values - low) / max(high - low, 1e-12)).astype(np.float32)
 
 
-def published_decoding(prob, hv):
+def published_decoding(prob, hv, ksize=21):
     """Return the label map of maps in units of 1/255 and 1/127."""
     foreground = ndimage.label(prob >= 128)[0]
     foreground = remove_small_objects(foreground, max_size=9) > 0
     h, v = (min_max(plane.astype(np.float32)) for plane in hv)
-    along = 1 - min_max(cv2.Sobel(h, cv2.CV_64F, 1, 0, ksize=21))
-    down = 1 - min_max(cv2.Sobel(v, cv2.CV_64F, 0, 1, ksize=21))
+    along = 1 - min_max(cv2.Sobel(h, cv2.CV_64F, 1, 0, ksize=ksize))
+    down = 1 - min_max(cv2.Sobel(v, cv2.CV_64F, 0, 1, ksize=ksize))
     edge = np.clip(np.maximum(along, down) - ~foreground, 0, None)
     landscape = -cv2.GaussianBlur((1 - edge) * foreground, (3, 3), 0)
     inside = foreground & (edge < 0.4)

@@ -11,7 +11,7 @@ from segpipe.decoding.hv import decode_hv
 from segpipe.metrics.counts import count
 from segpipe.metrics.scores import scores
 
-SIDE = 2048
+SIDE = 4096
 
 
 def pq(name):
@@ -24,7 +24,7 @@ def pq(name):
 
 @pytest.fixture(scope="module")
 def large():
-    """The golden maps of dense tissue, repeated."""
+    """The golden maps of dense tissue, repeated: the standard work."""
     prob, hv = maps("17")
     times = SIDE // prob.shape[0]
     return np.tile(prob, (times, times)), np.tile(hv, (1, times, times))
@@ -34,9 +34,9 @@ def test_decoding_beside_the_published_algorithm(benchmark, large):
     prob, hv = large
     decode_hv(prob[:64, :64], hv[:, :64, :64], decoding=AT_QUARTER_UM)  # compiled
     labels = benchmark(decode_hv, prob, hv, decoding=AT_QUARTER_UM)
-    started = time.perf_counter()
+    started = time.process_time()
     theirs = published_decoding(prob, hv)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     if benchmark.stats is not None:
         ours = benchmark.stats.stats.min
         benchmark.extra_info["mpx_per_s"] = round(prob.size / 1e6 / ours, 1)
