@@ -8,7 +8,8 @@
     │   ├── SlideNotReadable      (PermissionError)
     │   ├── SlideCorrupt          (OSError)     damaged, truncated, empty
     │   ├── SlideUnsupported      (ValueError)  sound, but not H&E or no known format
-    │   └── SlideTooLarge         (ValueError)  declares more pixels than is sane
+    │   ├── SlideTooLarge         (ValueError)  declares more pixels than is sane
+    │   └── SlideChanged          (OSError)     replaced while it was being read
     ├── PlanRefused               (ValueError)  what a plan refuses before anything runs
     │   ├── MppMissing, MppImplausible
     │   ├── NoTissue
@@ -23,6 +24,8 @@
     ├── DatasetError              (ValueError)  a manifest or annotation that won't do
     ├── TrainingStopped           (ArithmeticError)  NaN loss and the like
     ├── StageFailed               (RuntimeError)  units that could not be computed
+    │   └── StageStalled          workers on which nothing moved for long
+    ├── MapsInvalid               (ArithmeticError)  maps that are no numbers
     └── ShapeMismatch             (ValueError)
 
 Each message says what was asked, what was found, with the numbers, and the remedy.
@@ -56,6 +59,10 @@ class SlideUnsupported(SlideError, ValueError):
 
 class SlideTooLarge(SlideError, ValueError):
     """The slide declares more pixels than any real slide has."""
+
+
+class SlideChanged(SlideError, OSError):
+    """The slide was replaced or changed while it was being read."""
 
 
 class PlanRefused(SegpipeError, ValueError):
@@ -139,5 +146,13 @@ class StageFailed(SegpipeError, RuntimeError):
     """Units of a stage that could not be computed."""
 
 
+class StageStalled(StageFailed):
+    """Workers on which no unit of a stage ended for long."""
+
+
 class ShapeMismatch(SegpipeError, ValueError):
     """Arrays that must agree in shape don't."""
+
+
+class MapsInvalid(SegpipeError, ArithmeticError):
+    """Maps of a network that are no numbers, or not on the scale of stored maps."""

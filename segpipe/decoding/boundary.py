@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from segpipe.arrays import LabelMap, Mask, ProbMap
 from segpipe.decoding.flooding import flood
+from segpipe.decoding.inputs import check_probability
 from segpipe.decoding.limits import check_limits
 from segpipe.decoding.markers import marker_pieces
 from segpipe.errors import ShapeMismatch
@@ -139,11 +140,17 @@ def decode_region(prob: ProbMap, *, decoding: RegionDecoding) -> LabelMap:
         0 is background; ids are 1..n in raster order of first pixel. Each instance is
         4-connected.
 
+    Raises
+    ------
+    MapsInvalid
+        If ``prob`` is of another type.
+
     References
     ----------
     The targets are those of Ronneberger et al. 2015, *U-Net*, section 3; the paper
     takes connected components.
     """
+    check_probability("prob", prob)
     if prob.size == 0:
         return np.zeros(prob.shape, np.int32)
     foreground = _bridged(prob >= _bound(decoding.foreground), decoding.line_px)
@@ -176,12 +183,16 @@ def decode_contour(
     ------
     ShapeMismatch
         If ``prob`` and ``contour`` differ in shape.
+    MapsInvalid
+        If they are of other types.
 
     References
     ----------
     Chen et al. 2016, *DCAN*, equation 3, with a flood of bounded reach instead of a
     dilation.
     """
+    check_probability("prob", prob)
+    check_probability("contour", contour)
     if contour.shape != prob.shape:
         message = (
             f"The contour map is {contour.shape}, the prob map {prob.shape}; they must "

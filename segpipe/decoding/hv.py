@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from segpipe.arrays import HVMap, LabelMap, Mask, ProbMap
 from segpipe.decoding.flooding import flood
+from segpipe.decoding.inputs import check_offsets, check_probability
 from segpipe.decoding.limits import check_limits
 from segpipe.decoding.markers import marker_pieces
 from segpipe.errors import ShapeMismatch
@@ -125,18 +126,22 @@ def decode_hv(prob: ProbMap, hv: HVMap, *, decoding: HVDecoding) -> LabelMap:
     ------
     ShapeMismatch
         If ``prob`` and ``hv`` differ in height or width.
+    MapsInvalid
+        If they are of other types, or an offset is longer than 1.
 
     References
     ----------
     Graham et al. 2019, §3.3, with a fixed gradient scale instead of per-image min-max
     and a flood of bounded reach instead of a watershed (ADR 0003).
     """
+    check_probability("prob", prob)
     if hv.shape != (2, *prob.shape):
         message = (
             f"The hv map must be (2, Y, X) over the prob map's (Y, X); "
             f"found {hv.shape} over {prob.shape}."
         )
         raise ShapeMismatch(message)
+    check_offsets(hv)
     if prob.size == 0:
         return np.zeros(prob.shape, np.int32)
     foreground = foreground_mask(prob, decoding)

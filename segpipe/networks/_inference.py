@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segpipe.arrays import Maps, Planes
-from segpipe.errors import ShapeMismatch
+from segpipe.errors import MapsInvalid, ShapeMismatch
 from segpipe.geometry import Box
 from segpipe.mirroring import mirrored
 from segpipe.networks._layers import centred
@@ -54,6 +54,8 @@ def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
     ------
     ShapeMismatch
         If the windows are not of the network's size.
+    MapsInvalid
+        If the network's answer is no number somewhere.
     """
     side = loaded.network.window.input_px
     if planes.ndim != 4 or planes.shape[1:] != (3, side, side):
@@ -116,7 +118,20 @@ def quantise(head: Head, values: Tensor) -> NDArray[Any]:
     """Return (B, C, h, w) activated values as they are stored; one channel is dropped.
 
     Rounds halves to even.
+
+    Raises
+    ------
+    MapsInvalid
+        If a value is no number, which would be stored as 0: as if nothing were there.
     """
+    if (n_bad := int(values.isnan().sum())) > 0:
+        message = (
+            f"The network's map {head.name} is no number at {n_bad} of "
+            f"{values.numel()} places. Its weights are damaged or unfit, or half "
+            "precision overflowed on a GPU: check them with other weights, or by "
+            "--device cpu."
+        )
+        raise MapsInvalid(message)
     whole = (values * (255 if head.dtype == "uint8" else 127)).round()
     stored: NDArray[Any] = whole.to(getattr(torch, head.dtype)).cpu().numpy()
     return stored[:, 0] if head.n_channels == 1 else stored

@@ -10,7 +10,7 @@ from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import ledger_of
 from segpipe.tables import seams
-from segpipe.tables.reading import read_nuclei
+from segpipe.tables.reading import iter_nuclei
 from segpipe.tables.slides import SlideRow
 
 COMPUTED_WITH = ("segpipe", "torch", "numpy", "numba", "opencv-python-headless", "zarr")
@@ -38,6 +38,7 @@ def describe(plan: Plan) -> SlideRow:
         seconds={
             stage.name: ledger.seconds(stage.name, plan.keys[stage.name])
             for stage in STAGES
+            if ledger.is_closed(stage.name, plan.keys[stage.name])
         },
         seam=_seam_check(plan),
         settings=plan.settings.model_dump(mode="json"),
@@ -49,5 +50,5 @@ def describe(plan: Plan) -> SlideRow:
 
 def _seam_check(plan: Plan) -> seams.SeamCheck | None:
     """Compare nuclei at the seams of windows with the others, from the table."""
-    nuclei = read_nuclei(plan.out, plan.slide.id, columns=list(seams.COLUMNS))
-    return seams.check_seams(nuclei, frame_of(plan, plan.canvas.box))
+    parts = iter_nuclei(plan.out, plan.slide.id, columns=seams.COLUMNS)
+    return seams.check_seams(parts, frame_of(plan, plan.canvas.box))

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segpipe.errors import MapsInvalid
 from segpipe.geometry import Box
 from segpipe.mirroring import mirrored
-from segpipe.networks import cached_network, predict_windows
+from segpipe.networks import LoadedNetwork, cached_network, predict_windows
 from segpipe.stages._stage import Stage
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import IMAGE, map_path, read_windows, store_of
@@ -45,7 +46,7 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
     window = loaded.network.window
     boxes = [window.input_box(plan.windows.core(index)) for index in units]
     planes = np.stack([_fed(plan, box) for box in boxes])
-    with one_thread():
+    with one_thread(), _naming_window(plan, loaded, units, planes):
         predicted = predict_windows(loaded, planes)
     for at, index in enumerate(units):
         core = plan.windows.core(index)
@@ -58,6 +59,30 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
 def _fed(plan: Plan, box: Box) -> NDArray[np.uint8]:
     inside = box.intersection(plan.canvas.box)
     return mirrored(read_windows(plan, IMAGE, inside), inside, box)
+
+
+@contextmanager
+def _naming_window(
+    plan: Plan, loaded: LoadedNetwork, units: tuple[int, ...], planes: NDArray[np.uint8]
+) -> Iterator[None]:
+    """Have invalid maps name the window that they are of.
+
+    Raises
+    ------
+    MapsInvalid
+        With window and place on the slide.
+    """
+    try:
+        yield
+    except MapsInvalid:
+        for index, window in zip(units, planes, strict=True):
+            try:
+                predict_windows(loaded, window[None])
+            except MapsInvalid as error:
+                core = plan.windows.core(index)
+                message = f"Window {index} of {plan.slide.id} at {core}: {error}"
+                raise MapsInvalid(message) from error
+        raise
 
 
 @contextmanager

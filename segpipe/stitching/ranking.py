@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.errors import StageFailed
 from segpipe.labels.records import (
     ANCHOR,
     AREA,
@@ -25,6 +26,9 @@ from segpipe.labels.records import (
     InstanceRecords,
 )
 from segpipe.stitching.joining import Ints, Joined
+
+MOST_NUCLEI = 2**32 - 1
+"""Ids are uint32; the largest slides have some ten million nuclei."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ def rank_rows(
         Instances that lie in several tiles.
     limits : NucleusLimits
         What to drop. Judged on whole instances, so the same for any tiling.
+
+    Raises
+    ------
+    StageFailed
+        If there are more than ``MOST_NUCLEI``.
     """
     names = np.zeros(len(joined.wholes), np.uint32)
     start, n_named = 0, 0
@@ -73,6 +82,7 @@ def rank_rows(
         candidates = np.concatenate([records[alone], joined.wholes[anchored]])
         kept = np.flatnonzero(_within(candidates, limits))
         ranked = kept[np.argsort(candidates[kept, ANCHOR], kind="stable")]
+        _check_ids(n_named + len(ranked))
         name = np.zeros(len(candidates), np.uint32)
         name[ranked] = np.arange(n_named + 1, n_named + 1 + len(ranked))
         names[anchored] = name[len(alone) :]
@@ -81,6 +91,15 @@ def rank_rows(
         lookup[parts] = names[joined.whole_of[low:high]]
         yield Ranked(nuclei=candidates[ranked], lookup=lookup)
         start, n_named = stop, n_named + len(ranked)
+
+
+def _check_ids(n_nuclei: int) -> None:
+    if n_nuclei > MOST_NUCLEI:
+        message = (
+            f"{n_nuclei:,} nuclei so far, more than the {MOST_NUCLEI:,} that ids can "
+            "tell apart. Cut the slide, or raise min_area_um2."
+        )
+        raise StageFailed(message)
 
 
 def _within(records: InstanceRecords, limits: NucleusLimits) -> NDArray[np.bool_]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.metrics.adding import Additive
 from segpipe.tables.frame import Frame
 
 NEAR_PX = 20
@@ -42,13 +45,26 @@ class SeamCheck:
     """The same half a window before the seams, where nothing can cut: by chance."""
 
 
-def check_seams(nuclei: Any, frame: Frame) -> SeamCheck | None:  # noqa: ANN401
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums(Additive):
+    """What is counted of some nuclei."""
+
+    n_near: int = 0
+    n_interior: int = 0
+    near_um2: float = 0.0
+    interior_um2: float = 0.0
+    n_ending_on_seams: int = 0
+    n_ending_between: int = 0
+
+
+def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
     """Compare nuclei near the seams of a slide with the others.
 
     Parameters
     ----------
-    nuclei
-        DataFrame or mapping with the columns ``COLUMNS`` of a slide's table.
+    parts
+        A slide's table in parts, each a DataFrame or mapping with ``COLUMNS``; one part
+        is held at a time.
     frame
         The slide's frame; its box plays no part.
 
@@ -57,18 +73,30 @@ def check_seams(nuclei: Any, frame: Frame) -> SeamCheck | None:  # noqa: ANN401
     SeamCheck or None
         None if there are no nuclei on one of the sides, as on a slide of one window.
     """
+    total = reduce(add, (_sums(nuclei, frame) for nuclei in parts), _Sums())
+    if total.n_near == 0 or total.n_interior == 0:
+        return None
+    share = total.n_near / (total.n_near + total.n_interior)
+    near_um2 = total.near_um2 / total.n_near
+    return SeamCheck(
+        n_near=total.n_near,
+        n_interior=total.n_interior,
+        density_ratio=share / share_within(NEAR_PX, frame),
+        area_ratio=near_um2 / (total.interior_um2 / total.n_interior),
+        n_ending_on_seams=total.n_ending_on_seams,
+        n_ending_between=total.n_ending_between,
+    )
+
+
+def _sums(nuclei: Any, frame: Frame) -> _Sums:  # noqa: ANN401
     column = {name: np.asarray(nuclei[name], np.float64) for name in COLUMNS}
     near = column["seam_distance_um"] < NEAR_PX * frame.mpp
-    n_near, n_interior = int(near.sum()), int((~near).sum())
-    if n_near == 0 or n_interior == 0:
-        return None
     area_um2 = column["area_um2"]
-    share = n_near / near.size
-    return SeamCheck(
-        n_near=n_near,
-        n_interior=n_interior,
-        density_ratio=share / share_within(NEAR_PX, frame),
-        area_ratio=float(area_um2[near].mean() / area_um2[~near].mean()),
+    return _Sums(
+        n_near=int(near.sum()),
+        n_interior=int((~near).sum()),
+        near_um2=float(area_um2[near].sum()),
+        interior_um2=float(area_um2[~near].sum()),
         n_ending_on_seams=_n_ending(column, frame, 0),
         n_ending_between=_n_ending(column, frame, frame.window_px // 2),
     )

@@ -1,9 +1,12 @@
 """Joining and ranking by rows against doing it all at once, one instance at a time."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segpipe.errors import StageFailed
+from segpipe.stitching import ranking
 from segpipe.stitching.joining import join, parts_of
 from segpipe.stitching.ranking import NucleusLimits, rank_rows
 
@@ -76,3 +79,27 @@ def test_ids_count_on_beyond_any_tile():
         [6, 7, 8, 9, 10],
         [11, 12, 13, 14, 15],
     ]
+
+
+@given(slides(), st.integers(2**32, 2**40))
+def test_instances_and_anchors_beyond_32_bits_join_as_the_others(slide, beyond):
+    rows, pairs = slide
+    records, parts = np.concatenate(rows), parts_of(pairs)
+    near = join(pairs, parts, records[parts])
+    lifted = records + np.array([beyond, 0, 0, 0, 0, 0])
+    far = join(pairs + beyond, parts + beyond, lifted[parts])
+    assert np.array_equal(far.parts - beyond, near.parts)
+    assert np.array_equal(far.whole_of, near.whole_of)
+    assert np.array_equal(far.first - beyond, near.first)
+    assert np.array_equal(far.wholes[:, 0] - beyond, near.wholes[:, 0])
+    assert np.array_equal(far.wholes[:, 1:], near.wholes[:, 1:])
+
+
+def test_more_nuclei_than_ids_are_refused(monkeypatch):
+    monkeypatch.setattr(ranking, "MOST_NUCLEI", 7)
+    rows = [_instances(np.random.default_rng(row), row, 5) for row in range(2)]
+    none = np.zeros((0, 2), np.int64)
+    joined = join(none, parts_of(none), np.zeros((0, 6), np.int64))
+    limits = NucleusLimits(min_area_px=0, max_extent_px=99)
+    with pytest.raises(StageFailed, match="10 nuclei so far, more than the 7"):
+        list(rank_rows(rows, joined, limits))

@@ -46,7 +46,7 @@ def centres(rng):
 
 
 def test_scattered_nuclei_show_no_seams(centres):
-    found = check_seams(nuclei(centres, 5), frame())
+    found = check_seams([nuclei(centres, 5)], frame())
     assert found.density_ratio == pytest.approx(1, abs=0.03)
     assert found.area_ratio == 1
     assert found.n_ending_on_seams == pytest.approx(found.n_ending_between, rel=0.15)
@@ -55,20 +55,27 @@ def test_scattered_nuclei_show_no_seams(centres):
 def test_nuclei_missing_at_seams_lower_the_density_there(centres):
     table = nuclei(centres, 5)
     kept = table["seam_distance_um"] > 5
-    found = check_seams({name: c[kept] for name, c in table.items()}, frame())
+    found = check_seams([{name: c[kept] for name, c in table.items()}], frame())
     assert found.density_ratio < 0.7
 
 
 def test_nuclei_cut_at_seams_end_there(centres):
     cut = np.where(np.arange(len(centres)) % 10 == 0, WINDOW_PX * 3 - 5, centres[:, 1])
-    found = check_seams(nuclei(np.stack([centres[:, 0], cut], 1), 5), frame())
+    found = check_seams([nuclei(np.stack([centres[:, 0], cut], 1), 5)], frame())
     assert found.n_ending_on_seams > 2 * found.n_ending_between
+
+
+def test_a_table_read_in_parts_gives_the_same(centres):
+    table = nuclei(centres, 5, area_um2=np.arange(len(centres)) * 0.5)
+    cuts = np.split(np.arange(len(centres)), [100, 101, 7000])
+    parts = [{name: c[at] for name, c in table.items()} for at in cuts]
+    assert check_seams(parts, frame()) == check_seams([table], frame())
 
 
 def test_a_slide_of_one_window_has_no_seams_to_check():
     table = nuclei(np.array([[50.0, 60.0]]), 5)
     table["seam_distance_um"] = np.array([np.nan])
-    assert check_seams(table, frame(4096)) is None
+    assert check_seams([table], frame(4096)) is None
 
 
 @given(
