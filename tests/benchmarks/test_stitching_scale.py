@@ -13,7 +13,7 @@ from segpipe.stages import stitching
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.planning import plan_slide
 
-SIZES = (10**4, 10**5, 10**6)
+SIZES = (10**4, 10**5, 10**6, 10**7)
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def test_a_dense_slide_is_numbered_by_its_anchors(plan):
     assert index.lookup.max() == len(anchors)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("n_nuclei", SIZES)
 def test_time_and_memory_of_stitching_as_slides_grow(benchmark, plan, n_nuclei):
     if not benchmark.enabled:
