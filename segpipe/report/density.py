@@ -48,14 +48,19 @@ def density_of(
     *,
     canvas_shape: tuple[int, int],
     mpp: float,
+    every: int = 1,
 ) -> Density:
-    """Count nuclei in square cells, about a hundred along the longer side."""
+    """Count nuclei in square cells, about a hundred along the longer side.
+
+    Of ``every`` so many nuclei one is given.
+    """
     height, width = canvas_shape
     cell_px = max(height, width) / _CELLS_ACROSS
     bins = [max(round(length / cell_px), 1) for length in canvas_shape]
     counts, *_ = np.histogram2d(y_px, x_px, bins, [(0, height), (0, width)])
     cell_mm2 = height * width / (bins[0] * bins[1]) * (mpp / 1000) ** 2
-    return Density(per_mm2=gaussian_filter(counts, _SMOOTH_CELLS) / cell_mm2)
+    per_mm2 = gaussian_filter(counts * every, _SMOOTH_CELLS) / cell_mm2
+    return Density(per_mm2=per_mm2)
 
 
 def veiled(rgb: RGB, density: Density) -> RGB:

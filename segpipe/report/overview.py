@@ -46,6 +46,8 @@ class Overview:
     """Height and width of the canvas."""
     mpp: float
     """Micrometres per canvas pixel."""
+    every: int = 1
+    """One in so many nuclei is given."""
     details: Sequence[Detail] = ()
     """Up to three close looks."""
 
@@ -92,6 +94,7 @@ def _maps(overview: Overview) -> list[_Panel]:
         overview.x_px,
         canvas_shape=overview.canvas_shape,
         mpp=overview.mpp,
+        every=overview.every,
     )
     veil = Image.fromarray(veiled(np.asarray(slide), density))
     scale = slide.width / overview.canvas_shape[1]

@@ -35,7 +35,9 @@ class SlideReport:
     row: SlideRow
     """Numbers of the slide."""
     nuclei: pd.DataFrame
-    """The columns ``COLUMNS`` of its table."""
+    """The columns ``COLUMNS`` of its table, or of a sample of it."""
+    every: int = 1
+    """One in so many nuclei is in the sample."""
     frame: Frame
     """Its frame; the box plays no part."""
     overview: RGB
@@ -56,6 +58,7 @@ def slide_page(report: SlideReport) -> str:
         numbers(_numbers(report)),
         f"<section>{picture}</section>",
         f'<div class="charts">{"".join(_charts(report))}</div>',
+        _sampling(report),
         card("Seconds by stage", stages([row])),
         facts("Slide and network", _facts(row)),
         facts("Settings", settings),
@@ -74,6 +77,12 @@ def _numbers(report: SlideReport) -> dict[str, str]:
         "median area": area,
         "seconds": f"{sum(row.seconds.values()):,.1f}",
     }
+
+
+def _sampling(report: SlideReport) -> str:
+    if report.every == 1:
+        return ""
+    return f'<p class="faint">Charts and median: one nucleus in {report.every}.</p>'
 
 
 def _charts(report: SlideReport) -> list[str]:
@@ -101,8 +110,8 @@ def _type_bars(report: SlideReport) -> list[Bar]:
     return [
         Bar(
             label=names[type_ids[i]],
-            value=int(counts[i]),
-            text=f"{counts[i]:,} ({counts[i] / counts.sum():.0%})",
+            value=int(counts[i] * report.every),
+            text=f"{counts[i] * report.every:,} ({counts[i] / counts.sum():.0%})",
             colour=f"rgb{colour_of(int(type_ids[i]))}",
         )
         for i in np.argsort(-counts, kind="stable")

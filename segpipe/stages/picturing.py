@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,23 +21,26 @@ from segpipe.stages.plan import Plan
 from segpipe.stages.stored import IMAGE, NUCLEI_0, store_of
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
-from segpipe.tables.reading import read_nuclei
+from segpipe.tables.reading import iter_nuclei, read_nuclei
 from segpipe.tables.slides import SlideRow
 
 THUMBNAIL_PX = 1400
 """Longer side of the picture of the whole slide."""
+MOST_SHOWN = 400_000
+"""Nuclei that the charts of a slide are drawn from, however many it has."""
 _PLACES = ("y_um", "x_um", "nucleus_id")
 
 
 def write_report(plan: Plan, row: SlideRow) -> None:
     """Write the overlay picture and the page."""
     layout, slide_id = Layout(plan.out), plan.slide.id
-    columns = list(dict.fromkeys((*_PLACES, *pages.COLUMNS)))
-    nuclei = read_nuclei(plan.out, slide_id, columns=columns)
-    picture = _overview(plan, nuclei)
+    every = ceil(row.n_nuclei / MOST_SHOWN) or 1
+    nuclei = _sample(plan, every)
+    picture = _overview(plan, nuclei, every)
     report = pages.SlideReport(
         row=row,
         nuclei=nuclei,
+        every=every,
         frame=frame_of(plan, plan.canvas.box),
         overview=picture,
     )
@@ -47,14 +52,23 @@ def write_report(plan: Plan, row: SlideRow) -> None:
     write_text(layout.report(slide_id), pages.slide_page(report))
 
 
-def _overview(plan: Plan, nuclei: pd.DataFrame) -> RGB:
+def _sample(plan: Plan, every: int) -> pd.DataFrame:
+    """Read one nucleus in ``every``; no more of the table is held at a time."""
+    columns = list(dict.fromkeys((*_PLACES, *pages.COLUMNS)))
+    none = pd.DataFrame(columns=columns, dtype=np.float64)
+    parts = [
+        part[part["nucleus_id"] % every == 0]
+        for part in iter_nuclei(plan.out, plan.slide.id, columns=columns)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else none
+
+
+def _overview(plan: Plan, nuclei: pd.DataFrame, every: int) -> RGB:
     """Draw the whole slide and close looks."""
     mpp, shape = plan.canvas.mpp, plan.canvas.shape
     y_px, x_px = (nuclei[name].to_numpy() / mpp for name in ("y_um", "x_um"))
     side_px = round(SIDE_UM / mpp)
     boxes = choose_boxes(y_px, x_px, canvas_shape=shape, side_px=side_px)
-    types = np.zeros(len(nuclei) + 1, np.uint8)
-    types[nuclei["nucleus_id"].to_numpy()] = nuclei["type_id"].to_numpy()
     return draw_overview(
         Overview(
             thumbnail=_thumbnail(plan),
@@ -62,19 +76,28 @@ def _overview(plan: Plan, nuclei: pd.DataFrame) -> RGB:
             x_px=x_px,
             canvas_shape=shape,
             mpp=mpp,
-            details=[_detail(plan, box, types) for box in boxes],
+            every=every,
+            details=[_detail(plan, box) for box in boxes],
         )
     )
 
 
-def _detail(plan: Plan, box: Box, types: NDArray[np.uint8]) -> Detail:
+def _detail(plan: Plan, box: Box) -> Detail:
     store = store_of(plan)
+    ids, local = np.unique(store.read(NUCLEI_0, box), return_inverse=True)
     return Detail(
         box=box,
         rgb=to_rgb(store.read(IMAGE, box)),
-        labels=store.read(NUCLEI_0, box).astype(np.int32),
-        type_ids=types if plan.network.types else None,
+        labels=local.reshape(box.shape).astype(np.int32) + int(ids[0] > 0),
+        type_ids=_types(plan, ids[ids > 0]) if plan.network.types else None,
     )
+
+
+def _types(plan: Plan, ids: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the types of some nuclei, ascending in id, behind a 0 for background."""
+    columns, wanted = ["type_id"], [("nucleus_id", "in", ids.tolist())]
+    rows = read_nuclei(plan.out, plan.slide.id, columns=columns, filters=wanted)
+    return np.concatenate([[0], rows["type_id"].to_numpy()]).astype(np.uint8)
 
 
 def _thumbnail(plan: Plan) -> RGB:

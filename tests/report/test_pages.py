@@ -112,6 +112,15 @@ def test_the_page_of_a_slide_says_its_numbers_and_names():
     assert text.count(NASTY) == 3
 
 
+def test_a_page_of_a_sample_says_so_and_counts_types_for_the_whole():
+    whole = report(400)
+    counts = whole.nuclei["type_id"].value_counts()
+    text = parsed(slide_page(replace(whole, every=7))).text
+    assert "one nucleus in 7" in text
+    assert all(f"{n * 7:,} (" in text for n in counts)
+    assert "one nucleus in" not in parsed(slide_page(whole)).text
+
+
 def test_types_and_seams_are_shown_only_where_there_are_any():
     text = parsed(slide_page(report(9, seam=None, frame={"type_names": ()}))).text
     assert "Types" not in text
