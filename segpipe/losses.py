@@ -9,6 +9,16 @@ from torch.nn import functional
 _SMALL = 1e-6
 
 
+def weighted_mean(terms: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of terms over weighted pixels, 0 where nothing has weight.
+
+    Parameters
+    ----------
+    terms, weight : (B, H, W)
+    """
+    return (terms * weight).sum() / (weight.sum() + _SMALL)
+
+
 def bce_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy, averaged over weighted pixels.
 
@@ -19,7 +29,7 @@ def bce_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     terms = functional.binary_cross_entropy_with_logits(
         logits, target, reduction="none"
     )
-    return (terms * weight).sum() / (weight.sum() + _SMALL)
+    return weighted_mean(terms, weight)
 
 
 def dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -48,7 +58,7 @@ def hv_loss(hv: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     weight : (B, H, W)
     """
     terms = (hv - target).square().mean(dim=1)
-    return (terms * weight).sum() / (weight.sum() + _SMALL)
+    return weighted_mean(terms, weight)
 
 
 def hv_gradient_loss(hv: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -67,7 +77,7 @@ def hv_gradient_loss(hv: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     Graham et al. 2019, *HoVer-Net*, section 3.2, with a 3 x 3 Sobel kernel.
     """
     error = _slopes(hv - target).square().mean(dim=1)
-    return (error * weight).sum() / (weight.sum() + _SMALL)
+    return weighted_mean(error, weight)
 
 
 def _slopes(hv: Tensor) -> Tensor:

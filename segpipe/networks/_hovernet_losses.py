@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe import losses
+from segpipe.networks._typed import pixels_of
 
 SLOPE_WEIGHT = 2.0
 """Weight of the slopes' squared error, lambda_b in the paper."""
@@ -19,7 +20,6 @@ SMOOTH = 1e-3
 """Added to both sides of the Dice fraction, epsilon in the paper."""
 RADIUS = 2
 """Of the slope filter, 5 x 5 pixels."""
-_SMALL = 1e-6
 
 
 def loss(
@@ -31,9 +31,7 @@ def loss(
     image is shown at all, and ``reliable`` (B, H, W), 1 where instances can be trusted.
     """
     prob, hv, *typed = (out.float() for out in outputs)
-    inside = target["prob"][:, 0]
-    valid = target.get("valid", inside.new_ones(inside.shape))
-    trusted = valid * target.get("reliable", valid)
+    inside, valid, trusted = pixels_of(target)
     logits = with_background(prob)
     classes = torch.stack((1 - inside, inside), dim=1)
     terms = {
@@ -80,7 +78,7 @@ def slope_loss(hv: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     weight : (B, H, W)
     """
     error = _slopes(hv - target).square().mean(dim=1)
-    return (error * weight).sum() / (weight.sum() + _SMALL)
+    return losses.weighted_mean(error, weight)
 
 
 def _slopes(hv: Tensor) -> Tensor:

@@ -25,7 +25,13 @@ from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.boundary import ContourDecoding, decode_contour
 from segpipe.networks._layers import ConvBlock, Standardise
-from segpipe.networks._network import TYPE_HEAD, Head, Network, Window
+from segpipe.networks._network import Head, Network, Window
+from segpipe.networks._typed import (
+    pixels_of,
+    type_terms,
+    typed_heads,
+    typed_targets,
+)
 
 WIDTHS = (64, 128, 256, 512)
 """Channels at strides 1, 2, 4 and 8."""
@@ -105,12 +111,7 @@ def heads(n_types: int) -> tuple[Head, ...]:
         Head(name="prob", n_channels=1, activation="sigmoid", dtype="uint8"),
         Head(name="contour", n_channels=1, activation="sigmoid", dtype="uint8"),
     )
-    if n_types == 0:
-        return always
-    typed = Head(
-        name=TYPE_HEAD, n_channels=n_types, activation="softmax", dtype="uint8"
-    )
-    return (*always, typed)
+    return typed_heads(always, n_types)
 
 
 def decode(maps: Maps, decoding: ContourDecoding) -> LabelMap:
@@ -126,9 +127,7 @@ def make_targets(
         "prob": targets.prob_target(labels)[None],
         "contour": targets.contour_target(labels, CONTOUR_PX)[None],
     }
-    if n_types == 0:
-        return always
-    return {**always, TYPE_HEAD: targets.type_target(types, labels.shape, n_types)}
+    return typed_targets(always, types, n_types)
 
 
 def loss(
@@ -140,17 +139,13 @@ def loss(
     outlines where instances can be trusted too (``reliable``).
     """
     prob, contour, *typed = (out.float() for out in outputs)
-    inside = target["prob"][:, 0]
-    valid = target.get("valid", inside.new_ones(inside.shape))
-    trusted = valid * target.get("reliable", valid)
+    inside, valid, trusted = pixels_of(target)
     terms = {
         "bce": losses.bce_loss(prob[:, 0], inside, valid),
         "contour": CONTOUR_WEIGHT
         * losses.bce_loss(contour[:, 0], target["contour"][:, 0], trusted),
     }
-    if typed:
-        terms["type"] = losses.type_loss(typed[0], target[TYPE_HEAD], valid)
-    return terms
+    return terms | type_terms(typed, target, valid)
 
 
 NETWORK = Network(

@@ -20,6 +20,12 @@ from segpipe.decoding.hv import HVDecoding, decode_hv
 from segpipe.networks._efficientnet_lite import MEAN, STD, EfficientNetLite
 from segpipe.networks._layers import ConvBlock, SkipBlock, Standardise
 from segpipe.networks._network import Head, Network, Window
+from segpipe.networks._typed import (
+    pixels_of,
+    type_terms,
+    typed_heads,
+    typed_targets,
+)
 
 WIDTHS = (64, 48, 32, 32)
 """Channels of the decoder at strides 16, 8, 4 and 2."""
@@ -74,10 +80,7 @@ def heads(n_types: int) -> tuple[Head, ...]:
         Head(name="prob", n_channels=1, activation="sigmoid", dtype="uint8"),
         Head(name="hv", n_channels=2, activation="clip", dtype="int8"),
     )
-    if n_types == 0:
-        return always
-    typed = Head(name="type", n_channels=n_types, activation="softmax", dtype="uint8")
-    return (*always, typed)
+    return typed_heads(always, n_types)
 
 
 def decode(maps: Maps, decoding: HVDecoding) -> LabelMap:
@@ -93,9 +96,7 @@ def make_targets(
         "prob": targets.prob_target(labels)[None],
         "hv": targets.hv_target(labels),
     }
-    if n_types == 0:
-        return always
-    return {**always, "type": targets.type_target(types, labels.shape, n_types)}
+    return typed_targets(always, types, n_types)
 
 
 def loss(
@@ -107,9 +108,7 @@ def loss(
     image is shown at all, and ``reliable`` (B, H, W), 1 where instances can be trusted.
     """
     prob, hv, *typed = (out.float() for out in outputs)
-    inside = target["prob"][:, 0]
-    valid = target.get("valid", inside.new_ones(inside.shape))
-    trusted = valid * target.get("reliable", valid)
+    inside, valid, trusted = pixels_of(target)
     spread = trusted * (inside + OUTSIDE_WEIGHT * (1 - inside))
     terms = {
         "bce": losses.bce_loss(prob[:, 0], inside, valid),
@@ -118,9 +117,7 @@ def loss(
         "hv_slope": SLOPE_WEIGHT
         * losses.hv_gradient_loss(hv, target["hv"], trusted * inside),
     }
-    if typed:
-        terms["type"] = losses.type_loss(typed[0], target["type"], valid)
-    return terms
+    return terms | type_terms(typed, target, valid)
 
 
 NETWORK = Network(

@@ -29,7 +29,13 @@ from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.boundary import RegionDecoding, decode_region
 from segpipe.errors import UnknownNetwork
 from segpipe.networks._layers import Standardise, centred
-from segpipe.networks._network import TYPE_HEAD, Head, Network, Window
+from segpipe.networks._network import Head, Network, Window
+from segpipe.networks._typed import (
+    pixels_of,
+    type_terms,
+    typed_heads,
+    typed_targets,
+)
 
 PAPER = "Ronneberger, Fischer and Brox 2015, U-Net, MICCAI, LNCS 9351:234-241"
 WIDTH = 64
@@ -128,12 +134,7 @@ def _initialise(module: nn.Module) -> None:
 def heads(n_types: int) -> tuple[Head, ...]:
     """Return prob, and type if there are types."""
     prob = Head(name="prob", n_channels=1, activation="sigmoid", dtype="uint8")
-    if n_types == 0:
-        return (prob,)
-    return (
-        prob,
-        Head(name=TYPE_HEAD, n_channels=n_types, activation="softmax", dtype="uint8"),
-    )
+    return typed_heads((prob,), n_types)
 
 
 def decode(maps: Maps, decoding: RegionDecoding) -> LabelMap:
@@ -152,9 +153,7 @@ def make_targets(
         foreground=0.5 / FOREGROUND_SHARE,
     )
     always = {"prob": targets.prob_target(parted)[None], "weight": weight[None]}
-    if n_types == 0:
-        return always
-    return {**always, TYPE_HEAD: targets.type_target(types, labels.shape, n_types)}
+    return typed_targets(always, types, n_types)
 
 
 def loss(
@@ -166,14 +165,10 @@ def loss(
     (``reliable``), and nothing where no image is shown (``valid``).
     """
     prob, *typed = (out.float() for out in outputs)
-    inside = target["prob"][:, 0]
-    valid = target.get("valid", inside.new_ones(inside.shape))
-    trusted = valid * target.get("reliable", valid)
+    inside, valid, trusted = pixels_of(target)
     weight = trusted * target["weight"][:, 0] + (valid - trusted)
     terms = {"bce": losses.bce_loss(prob[:, 0], inside, weight)}
-    if typed:
-        terms["type"] = losses.type_loss(typed[0], target[TYPE_HEAD], valid)
-    return terms
+    return terms | type_terms(typed, target, valid)
 
 
 NETWORK = Network(
