@@ -43,8 +43,11 @@ def batch_of_targets(
 
 def fed_px(network: Network) -> int:
     """Side of the smallest input that answers for 16 px or more and isn't tiny."""
-    least = max(64, 16 + 2 * network.window.margin_px)
-    return least + (network.window.input_px - least) % network.step_px
+    largest = network.window.input_px
+    with torch.device("meta"):
+        answered = network.build(0)(torch.empty(1, 3, largest, largest))[0].shape[-1]
+    least = max(64, 16 + largest - answered)
+    return least + (largest - least) % network.step_px
 
 
 def test_at_least_the_default_network_is_found() -> None:
