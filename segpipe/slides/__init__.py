@@ -7,6 +7,7 @@ from segpipe.slides._finding import find_slides
 from segpipe.slides._fingerprint import slide_fingerprint
 from segpipe.slides._opening import open_slide, reader_of, readers
 from segpipe.slides._protocol import Level, Reader, Slide
+from segpipe.slides._stat import stat_signature
 
 __all__ = [
     "Level",
@@ -17,4 +18,5 @@ __all__ = [
     "reader_of",
     "readers",
     "slide_fingerprint",
+    "stat_signature",
 ]

@@ -13,11 +13,20 @@ from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
-from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    VLWholeSlideMicroscopyImageStorage,
+)
 
 from segpipe.errors import SlideCorrupt, SlideUnsupported
 from segpipe.slides._magic import first_bytes
-from segpipe.slides._pyramid import refuse_huge_pieces
+from segpipe.slides._pyramid import (
+    refuse_huge_pieces,
+    refuse_insane,
+    refuse_many_pieces,
+)
 from segpipe.slides._translation import translated
 
 MAGIC, MAGIC_OFFSET = b"DICM", 128
@@ -26,6 +35,8 @@ SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 """Sequence delimitation item, which ends compressed pixels (DICOM PS3.5, A.4)."""
 TAIL_BYTES = 2**16
 """Where the end of the pixels is looked for: little may follow them."""
+MAX_FRAME_PIXELS = 2**25
+"""A frame may be JPEG 2000, whose decoder takes 21 bytes a pixel."""
 NEEDED = (
     "SamplesPerPixel",
     "BitsAllocated",
@@ -61,6 +72,8 @@ class LevelFile:
     """Bits of a channel."""
     is_compressed: bool
     """Whether the pixels are JPEG, JPEG 2000 or the like."""
+    is_picture: bool
+    """Whether each frame declares its own size; one of run lengths doesn't."""
     pixel_bytes: int
     """Size of the pixels if they aren't compressed."""
     properties: Mapping[str, str]
@@ -110,7 +123,9 @@ def level_files(path: Path) -> tuple[LevelFile, ...]:
     _refuse_none_or_several(path, len(headers), found)
     for file in found:
         _refuse_other_than_rgb(file)
-        refuse_huge_pieces(file.path, file.tile_shape)
+        refuse_insane(file.path, file.shape)
+        refuse_huge_pieces(file.path, file.tile_shape, most=MAX_FRAME_PIXELS)
+        refuse_many_pieces(file.path, file.shape, file.tile_shape)
         _refuse_cut(file)
     return tuple(found)
 
@@ -132,11 +147,23 @@ def _header(file: Path) -> Dataset:
     """Read everything but the pixels; pydicom's remarks on odd values don't matter."""
     with warnings.catch_warnings(), translated(file, "read its DICOM header"):
         warnings.simplefilter("ignore", UserWarning)
+        _refuse_deflated(file)
         header = pydicom.dcmread(file, stop_before_pixels=True)
         header.decode()  # every value now, so that what is damaged shows now
         _refuse_lacking(file, header, ("SOPClassUID", "SeriesInstanceUID"))
         _refuse_lacking(file, header.file_meta, ("TransferSyntaxUID",))
         return header
+
+
+def _refuse_deflated(file: Path) -> None:
+    """Refuse a header that is inflated whole, to no one knows what size."""
+    syntax = read_file_meta_info(file).get("TransferSyntaxUID")
+    if syntax == DeflatedExplicitVRLittleEndian:
+        message = (
+            f"{file} is deflated as a whole ({syntax}), which no scanner does and "
+            "which may hide any number of bytes. Export it as JPEG or uncompressed."
+        )
+        raise SlideUnsupported(message)
 
 
 def _refuse_lacking(file: Path, header: Dataset, names: Sequence[str]) -> None:
@@ -172,6 +199,8 @@ def _level_file(file: Path, header: Dataset) -> LevelFile:
             n_samples=int(header.SamplesPerPixel),
             n_bits=int(header.BitsAllocated),
             is_compressed=bool(syntax.TransferSyntaxUID.is_encapsulated),
+            is_picture=bool(syntax.TransferSyntaxUID.is_encapsulated)
+            and syntax.TransferSyntaxUID != RLELossless,
             pixel_bytes=int(n_frames or 1) * rows * columns * 3,
             properties={
                 "format": "DICOM",

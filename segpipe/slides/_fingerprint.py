@@ -42,7 +42,7 @@ def slide_fingerprint(path: str | os.PathLike[str]) -> str:
     where = Path(path)
     refuse_unreadable(where)
     with translated(where, "read it for its fingerprint"):
-        files = _files(where)
+        files = slide_files(where)
         sizes = [file.stat().st_size for file in files]
         digest = hashlib.sha256()
         if len(files) > 1 or where.is_dir():
@@ -59,7 +59,7 @@ def _root(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _files(path: Path) -> tuple[Path, ...]:
+def slide_files(path: Path) -> tuple[Path, ...]:
     """Return the files that make the slide, by name."""
     if path.is_dir():
         return tuple(sorted(p for p in path.rglob("*") if p.is_file()))
@@ -67,7 +67,7 @@ def _files(path: Path) -> tuple[Path, ...]:
         return dicom_files(path.parent)
     companion = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and companion.is_dir():
-        return (path, *_files(companion))
+        return (path, *slide_files(companion))
     return (path,)
 
 

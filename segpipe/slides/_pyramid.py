@@ -23,8 +23,21 @@ WHITE = 255
 MAX_PIXELS = 2**38
 """Level-0 pixels that no real slide has: 524 288 squared, 13 cm at 0.25 um."""
 
-MAX_PIECE_PIXELS = 2**28
-"""A tile, strip or chunk is decoded whole: at 0.8 GB of RGB that stops being sane."""
+MAX_SIDE = 2**21
+"""Longest side in pixels: 10 cm at 0.05 um."""
+
+MAX_PIECE_PIXELS = 10_000**2
+"""A tile, strip or flat picture is decoded whole: with what the decoder of a
+progressive JPEG holds besides, that is a gigabyte."""
+
+MAX_PIECES = 2**22
+"""Tiles or strips of a level; twice as many as the largest slide has of 256 pixels."""
+
+MAX_LEVELS = 64
+"""More than one level for each halving."""
+
+BLEND_ROWS = 256
+"""Rows blended at a time; the numbers needed for it are wide."""
 
 Fetch = Callable[[Box, int], RGB]
 """``fetch(box, level)`` for a box that is not empty and lies inside the level."""
@@ -110,6 +123,12 @@ def levels_of(path: Path, shapes: Sequence[tuple[int, int]]) -> tuple[Level, ...
     SlideCorrupt, SlideTooLarge
         If a shape is not sane.
     """
+    if len(shapes) > MAX_LEVELS:
+        message = (
+            f"{path} declares {len(shapes)} levels; no pyramid has more than "
+            f"{MAX_LEVELS}: it is damaged. Export it again."
+        )
+        raise SlideCorrupt(message)
     for shape in shapes:
         refuse_insane(path, shape)
     return tuple(Level(shape=s, downsample=downsample(shapes[0], s)) for s in shapes)
@@ -123,34 +142,56 @@ def refuse_insane(path: Path, shape: tuple[int, int]) -> None:
     SlideCorrupt
         If there is no pixel.
     SlideTooLarge
-        If there are more than ``MAX_PIXELS``.
+        If there are more than ``MAX_PIXELS``, or ``MAX_SIDE`` along a side.
     """
     height, width = shape
     if min(shape) < 1:
         message = f"{path} declares {height} x {width} pixels: it is damaged."
         raise SlideCorrupt(message)
-    if height * width > MAX_PIXELS:
+    if height * width > MAX_PIXELS or max(shape) > MAX_SIDE:
         message = (
-            f"{path} declares {height} x {width} pixels, more than the {MAX_PIXELS} "
-            "any real slide has: it is damaged, or made to exhaust memory. "
-            "Export it again."
+            f"{path} declares {height} x {width} pixels, more than any real slide has "
+            f"(at most {MAX_SIDE} along a side and {MAX_PIXELS} in all): it is "
+            "damaged, or made to exhaust memory. Export it again."
         )
         raise SlideTooLarge(message)
 
 
-def refuse_huge_pieces(path: Path, shape: tuple[int, int]) -> None:
+def refuse_many_pieces(
+    path: Path, shape: tuple[int, int], piece: tuple[int, int]
+) -> None:
+    """Refuse a level of more tiles or strips than can be kept track of.
+
+    Raises
+    ------
+    SlideTooLarge
+        If there are more than ``MAX_PIECES``.
+    """
+    n_pieces = -(-shape[0] // max(piece[0], 1)) * -(-shape[1] // max(piece[1], 1))
+    if n_pieces > MAX_PIECES:
+        message = (
+            f"{path} declares {shape[0]} x {shape[1]} pixels in {n_pieces} pieces of "
+            f"{piece[0]} x {piece[1]}; {MAX_PIECES} is the limit. It is damaged, or "
+            "must be exported with tiles of 256 pixels or more."
+        )
+        raise SlideTooLarge(message)
+
+
+def refuse_huge_pieces(
+    path: Path, shape: tuple[int, int], *, most: int = MAX_PIECE_PIXELS
+) -> None:
     """Refuse tiles, strips or chunks too large to be decoded.
 
     Raises
     ------
     SlideTooLarge
-        If one has more than ``MAX_PIECE_PIXELS``.
+        If one has more than ``most`` pixels.
     """
     rows, columns = shape
-    if rows * columns > MAX_PIECE_PIXELS:
+    if rows * columns > most:
         message = (
             f"{path} is stored in pieces of {rows} x {columns} pixels, and each is "
-            f"decoded whole; {MAX_PIECE_PIXELS} pixels is the limit. It is damaged, or "
+            f"decoded whole; {most} pixels is the limit. It is damaged, or "
             "must be exported as a pyramid of smaller tiles."
         )
         raise SlideTooLarge(message)
@@ -197,9 +238,14 @@ def over_white(rgba: RGB, *, is_premultiplied: bool = False) -> RGB:
     alpha = rgba[..., 3:]
     if (alpha == WHITE).all():
         return np.ascontiguousarray(rgba[..., :3])
-    wide = rgba[..., :3].astype(np.uint32)
-    through = np.uint32(WHITE) - alpha
-    if is_premultiplied:
-        return np.minimum(wide + through, WHITE).astype(np.uint8)
-    blended = (wide * alpha + WHITE * through + WHITE // 2) // WHITE
-    return blended.astype(np.uint8)
+    blended = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, rgba.shape[0], BLEND_ROWS):
+        rows = slice(top, top + BLEND_ROWS)
+        wide = rgba[rows, :, :3].astype(np.uint32)
+        through = np.uint32(WHITE) - alpha[rows]
+        blended[rows] = (
+            np.minimum(wide + through, WHITE)
+            if is_premultiplied
+            else (wide * alpha[rows] + WHITE * through + WHITE // 2) // WHITE
+        )
+    return blended

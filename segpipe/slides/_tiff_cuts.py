@@ -15,7 +15,7 @@ import numpy as np
 from tifffile import TiffFile, TiffPage
 
 from segpipe.errors import SlideCorrupt
-from segpipe.slides._pyramid import refuse_insane
+from segpipe.slides._pyramid import refuse_insane, refuse_many_pieces
 from segpipe.slides._translation import translated
 
 TYPE_BYTES = {
@@ -57,6 +57,7 @@ def pages_of(path: Path, tiff: TiffFile) -> tuple[TiffPage, ...]:
         _refuse_cut_tags(path, tiff, page)
         _refuse_odd_tags(path, page)
         refuse_insane(path, (page.imagelength, page.imagewidth))
+        refuse_many_pieces(path, (page.imagelength, page.imagewidth), _piece(page))
         _refuse_cut_pixels(path, page)
     return pages
 
@@ -143,9 +144,15 @@ def _refuse_cut_pixels(path: Path, page: TiffPage) -> None:
         raise SlideCorrupt(message)
 
 
+def _piece(page: TiffPage) -> tuple[int, int]:
+    """Return the height and width of a tile or strip."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return page.rowsperstrip, page.imagewidth
+
+
 def _n_segments(page: TiffPage) -> int:
-    rows = page.tilelength if page.is_tiled else page.rowsperstrip
-    columns = page.tilewidth if page.is_tiled else page.imagewidth
+    rows, columns = _piece(page)
     depth = page.tiledepth if page.is_tiled else 1
     n_places = -(-page.imagelength // rows) * -(-page.imagewidth // columns)
     n_planes = page.samplesperpixel if page.planarconfig == 2 else 1

@@ -12,14 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tifffile import COMPRESSION, TIFF, TiffPage
+from tifffile import TIFF, TiffPage
 
 from segpipe.errors import SlideUnsupported
-from segpipe.slides._pyramid import is_level_of, refuse_huge_pieces
+from segpipe.slides._pyramid import MAX_PIECE_PIXELS, is_level_of, refuse_huge_pieces
 
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
 JPEG_FAMILY = frozenset({7, 33007, 34712, 33004, 33005, 50001, 50002})
 """Compressions whose decoder turns YCbCr into RGB by itself."""
+NONE = 1
+TRANSFORMED = frozenset({33004, 33005, 34712, 50002, 52546})
+"""JPEG 2000 and JPEG XL, whose decoders hold whole pictures as wide numbers."""
+MAX_TRANSFORMED_PIXELS = 2**25
+"""At 21 bytes a pixel (OpenJPEG, measured) 0.7 GB."""
+TAKEN = frozenset(
+    {5, 7, 8, 32773, 32946, 33007, 34925, 34926, 34927, 34933, 50000, 50001, 50013}
+    | TRANSFORMED
+)
+"""Compressions whose decoders can be kept from unpacking more than a tile: LZW, JPEG,
+Deflate, PackBits, LZMA, Zstandard, WebP, PNG, JPEG 2000 and JPEG XL."""
 APERIO_YCBCR = 33003
 """JPEG 2000 that holds YCbCr without saying so, at times subsampled: for OpenSlide."""
 REDUCED = 1
@@ -150,10 +161,8 @@ def _refuse_several(path: Path, scan: TiffPage, pages: Sequence[TiffPage]) -> No
 
 
 def _refuse_undecodable(path: Path, page: TiffPage) -> None:
-    is_known = page.compression in TIFF.DECOMPRESSORS and (
-        page.compression != APERIO_YCBCR
-    )
-    if page.compression != COMPRESSION.NONE and not is_known:
+    is_known = page.compression in TAKEN and page.compression in TIFF.DECOMPRESSORS
+    if page.compression != NONE and not is_known:
         message = (
             f"{path} is compressed by method {int(page.compression)}, which segpipe "
             "can't decode. Export it with JPEG, JPEG 2000, WebP, LZW or Deflate tiles."
@@ -163,4 +172,6 @@ def _refuse_undecodable(path: Path, page: TiffPage) -> None:
     rows = (
         page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
     )
-    refuse_huge_pieces(path, (rows, columns))
+    is_transformed = page.compression in TRANSFORMED
+    most = MAX_TRANSFORMED_PIXELS if is_transformed else MAX_PIECE_PIXELS
+    refuse_huge_pieces(path, (rows, columns), most=most)

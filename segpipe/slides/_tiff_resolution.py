@@ -19,6 +19,8 @@ from segpipe.slides._resolution import (
 
 INCH, CENTIMETRE = 2, 3
 """Values of the tag ResolutionUnit that name a length."""
+MAX_XML_CHARACTERS = 2**24
+"""Of OME-XML: what is made of it takes thirty times as much."""
 IMAGEJ_UNIT = re.compile(r"^unit=(\S+)", re.MULTILINE)
 
 
@@ -60,6 +62,10 @@ def _from_ome(page: TiffPage) -> Resolution:
     xml = page.parent.ome_metadata if page.parent.is_ome else None
     if not xml:
         return UNSTATED
+    if len(xml) > MAX_XML_CHARACTERS:
+        return Resolution(
+            mpp=None, note=f"its OME-XML of {len(xml)} characters is too long: not used"
+        )
     try:
         root = ElementTree.fromstring(xml.encode())
     except (ElementTree.ParseError, ValueError):

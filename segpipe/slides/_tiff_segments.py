@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from tifffile import TiffPage
 
 from segpipe.arrays import RGB
-from segpipe.errors import SlideCorrupt
 from segpipe.geometry import Box
+from segpipe.slides._declared import refuse_more_than
 from segpipe.slides._pyramid import blank, over_white
 
+OF_BYTES = frozenset({1, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013})
+"""Compressions of bytes (none, LZW, Deflate, PackBits, LZMA, Zstandard), which are
+unpacked to the size of a segment and no further; the others are of pictures."""
 PREMULTIPLIED, STRAIGHT = 1, 2
 """Values of the tag ExtraSamples; 0 says that the fourth channel is not alpha."""
 
@@ -45,6 +48,8 @@ class Segments:
     """What ExtraSamples says of a fourth channel; ``None`` without one."""
     decode: Callable[..., Any]
     """``decode(bytes, index, jpegtables=)``: (depth, Y, X, channel) and its place."""
+    is_picture: bool
+    """Whether a segment is a JPEG or the like, which declares its own size."""
     jpeg_tables: bytes | None
     """Tables shared by the JPEG streams of the page."""
 
@@ -97,6 +102,7 @@ def segments_of(page: TiffPage) -> Segments:
         n_planes=page.samplesperpixel if is_planar else 1,
         alpha=_alpha(page),
         decode=page.decode,
+        is_picture=page.compression not in OF_BYTES,
         jpeg_tables=page.jpegtables,
     )
 
@@ -121,8 +127,10 @@ def read_segments(file_number: int, segments: Segments, box: Box) -> RGB:
 
     Raises
     ------
-    SlideCorrupt
+    EOFError
         If the file ends before a segment does.
+    ValueError
+        If a segment declares more pixels than it should have.
     """
     canvas = blank(box.shape)
     for index, place in segments.meeting(box):
@@ -161,6 +169,8 @@ def _decode(
         message = (
             f"the file ends {size - len(stored)} bytes before segment {index} does"
         )
-        raise SlideCorrupt(message)
+        raise EOFError(message)
+    if segments.is_picture:
+        refuse_more_than(segments.segment_shape, stored)
     pixels, _, _ = segments.decode(stored, index, jpegtables=segments.jpeg_tables)
     return np.asarray(pixels[0], np.uint8)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from wsidicom import WsiDicom
 from wsidicom.config import Settings
 
 from segpipe.arrays import RGB
 from segpipe.errors import SlideCorrupt
 from segpipe.geometry import Box
+from segpipe.slides._declared import refuse_more_than
 from segpipe.slides._dicom_files import (
     LevelFile,
     dicom_files,
@@ -67,6 +72,8 @@ def _slide(path: Path, source: WsiDicom, files: Sequence[LevelFile]) -> Slide:
         shapes = [(level.size.height, level.size.width) for level in levels]
         resolution = judged(source.mpp.height, source.mpp.width)
     _refuse_lost_levels(path, shapes, files)
+    if any(file.is_picture for file in files):
+        _guard(source)
     slide = PyramidSlide(
         path=path,
         levels=levels_of(path, shapes),
@@ -77,6 +84,37 @@ def _slide(path: Path, source: WsiDicom, files: Sequence[LevelFile]) -> Slide:
     )
     _probe(slide)
     return slide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GuardedDecoder:
+    """A decoder that is shown no frame that declares more pixels than a tile has."""
+
+    decoder: Any
+    shape: tuple[int, int]
+
+    def decode(self, frame: bytes) -> NDArray[np.uint8]:
+        """Decode a frame.
+
+        Raises
+        ------
+        ValueError
+            If it declares more pixels than a tile has.
+        """
+        refuse_more_than(self.shape, frame)
+        pixels: NDArray[np.uint8] = self.decoder.decode(frame)
+        return pixels
+
+
+def _guard(source: WsiDicom) -> None:
+    """Put a guard before each decoder; wsidicom has no setting for it."""
+    for level in source.levels:
+        for instance in level.instances.values():
+            pixels = instance.image_data
+            shape = (pixels.tile_size.height, pixels.tile_size.width)
+            pixels._decoder = _GuardedDecoder(  # noqa: SLF001 - see above
+                decoder=pixels.decoder, shape=shape
+            )
 
 
 def _refuse_lost_levels(

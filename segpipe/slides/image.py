@@ -1,7 +1,7 @@
 """Flat pictures: PNG, JPEG and BMP by Pillow, ``.npy`` mapped from disk; one level.
 
-A compressed flat picture can only be decoded whole, so it is held in memory; Pillow's
-own limit against decompression bombs is where that stops.
+A compressed flat picture can only be decoded whole, so it is held in memory; at
+``MAX_PIECE_PIXELS`` that stops.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from PIL import Image
 from segpipe.arrays import RGB
 from segpipe.errors import SlideTooLarge, SlideUnsupported
 from segpipe.geometry import Box
+from segpipe.slides._declared import refuse_many_scans
 from segpipe.slides._magic import first_bytes
 from segpipe.slides._protocol import Reader, Slide
-from segpipe.slides._pyramid import PyramidSlide, levels_of, over_white
+from segpipe.slides._pyramid import (
+    MAX_PIECE_PIXELS,
+    PyramidSlide,
+    levels_of,
+    over_white,
+)
 from segpipe.slides._resolution import UM_PER_UNIT, UNSTATED, Resolution, judged
 from segpipe.slides._translation import translated
 
@@ -28,6 +34,8 @@ PILLOW_FORMATS = {
 }
 """What Pillow may open, by magic bytes; it knows many formats more than are wanted."""
 NPY = b"\x93NUMPY"
+ROWS = 256
+"""Rows converted at a time."""
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA")
 """Pillow's modes of RGB with and without alpha, direct and by palette."""
 
@@ -88,17 +96,38 @@ def _decoded(path: Path) -> tuple[RGB, Resolution, str]:
         try:
             picture = Image.open(path, formats=tuple(PILLOW_FORMATS.values()))
         except Image.DecompressionBombError as error:
-            raise SlideTooLarge(_too_large(path, error)) from error
+            raise SlideTooLarge(_too_large(path, str(error))) from error
         with picture:
+            _refuse_large(path, picture)
             _refuse_grey(path, picture)
+            if picture.format == "JPEG":
+                refuse_many_scans(path.read_bytes())
             return _pixels(picture), _resolution(picture), f"{picture.format}, flat"
 
 
 def _pixels(picture: Image.Image) -> RGB:
+    """Take the pixels a few rows at a time: they are there twice, not thrice."""
     has_alpha = picture.mode in {"RGBA", "PA"} or "transparency" in picture.info
-    if has_alpha:
-        return over_white(np.asarray(picture.convert("RGBA")))
-    return np.array(picture.convert("RGB"))
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    picture.load()
+    for top in range(0, picture.height, ROWS):
+        bottom = min(top + ROWS, picture.height)
+        rows = picture.crop((0, top, picture.width, bottom))
+        pixels[top:bottom] = (
+            over_white(np.asarray(rows.convert("RGBA")))
+            if has_alpha
+            else np.asarray(rows.convert("RGB"))
+        )
+    return pixels
+
+
+def _refuse_large(path: Path, picture: Image.Image) -> None:
+    if picture.height * picture.width > MAX_PIECE_PIXELS:
+        found = (
+            f"{picture.height} x {picture.width} pixels; {MAX_PIECE_PIXELS} is the "
+            "limit."
+        )
+        raise SlideTooLarge(_too_large(path, found))
 
 
 def _refuse_grey(path: Path, picture: Image.Image) -> None:
@@ -123,9 +152,9 @@ def _resolution(picture: Image.Image) -> Resolution:
     return judged(UM_PER_UNIT["inch"] / height, UM_PER_UNIT["inch"] / width)
 
 
-def _too_large(path: Path, error: Exception) -> str:
+def _too_large(path: Path, found: str) -> str:
     return (
-        f"{path} is a flat picture too large to decode whole ({error}) "
+        f"{path} is a flat picture too large to decode whole ({found}) "
         "Save it as a tiled TIFF, e.g. by: "
         "vips tiffsave IN OUT.tif --tile --pyramid --bigtiff --compression jpeg"
     )

@@ -15,9 +15,10 @@ from segpipe.arrays import RGB
 from segpipe.errors import SlideCorrupt, SlideUnsupported
 from segpipe.geometry import Box
 from segpipe.slides._protocol import Reader, Slide
-from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of, refuse_huge_pieces
+from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
 from segpipe.slides._resolution import UM_PER_UNIT, UNSTATED, Resolution, judged, number
 from segpipe.slides._translation import translated
+from segpipe.slides._zarr_chunks import guarded, refuse_long_metadata
 
 MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """A folder with one of these is a zarr hierarchy of version 3 or 2."""
@@ -63,8 +64,8 @@ def open_omezarr(path: Path) -> Slide:
         arrays = [_array(path, multiscale.group, p) for p in multiscale.paths]
     _refuse_other_than_rgb(path, multiscale, arrays)
     y, x = (multiscale.axes.index(axis) for axis in "yx")
-    for array in arrays:
-        refuse_huge_pieces(path, (array.chunks[y], array.chunks[x]))
+    with translated(path, "look at how its chunks are packed"):
+        arrays = [guarded(path, array, y, x) for array in arrays]
     resolution = _resolution(multiscale)
     return PyramidSlide(
         path=path,
@@ -79,6 +80,7 @@ def open_omezarr(path: Path) -> Slide:
 
 def _multiscale(path: Path) -> Multiscale:
     with translated(path, "read its zarr metadata"):
+        refuse_long_metadata(path)
         root = zarr.open(path, mode="r")
     group = root if isinstance(root, zarr.Group) else None
     attributes = _ome(group)
@@ -105,8 +107,8 @@ def _multiscale(path: Path) -> Multiscale:
 def _ome(group: zarr.Group | None) -> Mapping[str, Any]:
     """Return the OME attributes, which 0.5 keeps under ``ome`` and 0.4 at the top."""
     attributes: Mapping[str, Any] = {} if group is None else group.attrs.asdict()
-    nested: Mapping[str, Any] = attributes.get("ome", attributes)
-    return nested
+    nested = attributes.get("ome", attributes)
+    return nested if isinstance(nested, Mapping) else {}
 
 
 def _described(group: zarr.Group, attributes: Mapping[str, Any]) -> Multiscale:

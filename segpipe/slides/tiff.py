@@ -22,6 +22,7 @@ from segpipe.slides._magic import first_bytes
 from segpipe.slides._protocol import Reader, Slide
 from segpipe.slides._pyramid import Fetch, PyramidSlide, levels_of
 from segpipe.slides._tiff_cuts import pages_of
+from segpipe.slides._tiff_directories import refuse_heaps
 from segpipe.slides._tiff_pages import (
     APERIO_YCBCR,
     Pyramid,
@@ -49,9 +50,17 @@ def claims(path: Path) -> bool:
     if first_bytes(path, 4) not in MAGIC:
         return False
     try:
+        refuse_heaps(path, n_pages=1)
         with TiffFile(path) as tiff:
             return not tiff.pages or not _is_for_openslide(tiff.pages.first)
-    except (TiffFileError, ValueError, KeyError, IndexError, OSError):
+    except (
+        ArithmeticError,
+        LookupError,
+        OSError,
+        TiffFileError,
+        TypeError,
+        ValueError,
+    ):
         return True  # damaged: opening it says how
 
 
@@ -78,6 +87,7 @@ def open_tiff(path: Path) -> Slide:
         If it declares more pixels than any slide has.
     """
     with translated(path, "read its TIFF header"):
+        refuse_heaps(path)
         tiff = TiffFile(path)
     with tiff:
         pyramid = pyramid_of(path, pages_of(path, tiff))

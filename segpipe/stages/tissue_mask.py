@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 
 from segpipe.arrays import Mask
-from segpipe.errors import NoTissue, SettingsError
+from segpipe.errors import MppImplausible, NoTissue, SettingsError, SlideTooLarge
 from segpipe.geometry import Box
 from segpipe.slides._protocol import Slide
 from segpipe.stages.canvas import choose_canvas, read_whole
@@ -22,6 +22,10 @@ from segpipe.tissue import tissue_mask
 MASK_MPP = (2.0, 4.0, 8.0, 16.0)
 """Resolutions of the mask, the first that gives at most ``MOST_PIXELS``."""
 MOST_PIXELS = 6_000_000
+LARGEST_MASK_PIXELS = 4 * MOST_PIXELS
+"""At the coarsest resolution: 60 square centimetres, three times a common glass."""
+MOST_LEVEL_PIXELS = 2**33
+"""Pixels of the level that the mask is made from: a few minutes of reading."""
 GROW_UM = 24.0
 """Tissue is grown by about two nuclei, so none at its rim is lost."""
 
@@ -50,6 +54,8 @@ def find_tissue(slide: Slide, slide_mpp: float, given: Path | None) -> Tissue:
         If the mask is empty.
     SettingsError
         If the given mask can't be read or has another aspect.
+    MppImplausible, SlideTooLarge
+        If looking for it would take gigabytes or hours.
     """
     overview = _overview_canvas(slide, slide_mpp)
     mask = (
@@ -94,7 +100,37 @@ def _overview_canvas(slide: Slide, slide_mpp: float) -> Canvas:
     choices = [finest, *(mpp for mpp in MASK_MPP if mpp > finest)]
     canvases = [choose_canvas(slide.levels, slide_mpp, mpp) for mpp in choices]
     small = [c for c in canvases if c.box.area <= MOST_PIXELS]
-    return small[0] if small else canvases[-1]
+    chosen = small[0] if small else canvases[-1]
+    _refuse_endless(slide, chosen)
+    return chosen
+
+
+def _refuse_endless(slide: Slide, overview: Canvas) -> None:
+    """Refuse a slide whose overview would take gigabytes or hours.
+
+    Raises
+    ------
+    MppImplausible
+        If it is larger than any glass.
+    SlideTooLarge
+        If it has no smaller level to look at.
+    """
+    if overview.box.area > LARGEST_MASK_PIXELS:
+        height, width = (side * overview.mpp / 1e4 for side in overview.shape)
+        message = (
+            f"{slide.path} would be {height:.1f} x {width:.1f} cm, larger than any "
+            "glass, by its number of pixels and their size. Pass the true micrometres "
+            "per level-0 pixel with --mpp."
+        )
+        raise MppImplausible(message)
+    level = slide.levels[overview.level]
+    if level.shape[0] * level.shape[1] > MOST_LEVEL_PIXELS:
+        message = (
+            f"{slide.path} has no level small enough to look for tissue in: the best "
+            f"is level {overview.level} of {level.shape[0]} x {level.shape[1]} pixels, "
+            f"more than {MOST_LEVEL_PIXELS}. Export it as a pyramid."
+        )
+        raise SlideTooLarge(message)
 
 
 def _given_mask(path: Path, shape: tuple[int, int]) -> Mask:

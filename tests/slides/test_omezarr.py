@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numcodecs
 import numpy as np
 import pytest
+import zarr
 from slide_samples import MPP, describe_zarr, pixels, write_omezarr
 
 from segpipe.errors import SlideCorrupt, SlideTooLarge, SlideUnsupported
@@ -144,3 +146,95 @@ def test_more_pixels_than_any_slide_has_are_refused(tmp_path):
     file.write_text(json.dumps(node))
     with pytest.raises(SlideTooLarge, match=str(2**20)):
         open_slide(sample.path)
+
+
+def with_codecs(folder, **changed):
+    """Write a slide and change how its finest level says it is packed."""
+    sample = write_omezarr(folder, zarr_format=2)
+    file = sample.path / "0" / ".zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    return sample.path
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"compressor": {"id": "lzma"}},
+        {"compressor": {"id": "zstd"}, "filters": [{"id": "gzip"}]},
+        {"compressor": {"id": "zstd"}, "filters": [{"id": "delta", "dtype": "u1"}]},
+    ],
+)
+def test_a_codec_that_is_not_known_to_be_safe_is_refused(changed, tmp_path):
+    with pytest.raises(SlideUnsupported, match="may run code"):
+        open_slide(with_codecs(tmp_path, **changed))
+
+
+def test_pickle_as_a_codec_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises((SlideUnsupported, SlideCorrupt)):
+        open_slide(with_codecs(tmp_path, filters=[{"id": "pickle"}]))
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "blosc", None])
+def test_known_codecs_are_read(codec, tmp_path):
+    compressor = {
+        "zstd": numcodecs.Zstd(),
+        "gzip": numcodecs.GZip(),
+        "blosc": numcodecs.Blosc(),
+        None: None,
+    }[codec]
+    sample = write_omezarr(tmp_path, zarr_format=2)
+    group = zarr.open_group(sample.path, mode="a")
+    level = sample.levels[0].transpose(2, 0, 1)
+    group.create_array(
+        "0",
+        shape=level.shape,
+        chunks=(3, 64, 64),
+        dtype="uint8",
+        compressors=compressor,
+        overwrite=True,
+    )[...] = level
+    with open_slide(sample.path) as slide:
+        pixels = slide.read(Box.of_shape(slide.levels[0].shape), 0)
+    np.testing.assert_array_equal(pixels, sample.levels[0])
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 300, 412), Box(10, 20, 100, 90)])
+def test_shards_are_read_whole_and_in_part(box, tmp_path):
+    sample = write_omezarr(tmp_path)
+    group = zarr.open_group(sample.path, mode="a")
+    level = sample.levels[0].transpose(2, 0, 1)
+    shape = {"chunks": (3, 64, 64), "shards": (3, 128, 128)}
+    group.create_array("0", shape=level.shape, dtype="uint8", overwrite=True, **shape)[
+        ...
+    ] = level
+    with open_slide(sample.path) as slide:
+        pixels = slide.read(box, 0)
+    np.testing.assert_array_equal(pixels, sample.levels[0][box.slices()])
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 128, 128), Box(10, 20, 30, 40)])
+def test_a_chunk_of_a_shard_that_swells_is_refused(box, tmp_path):
+    sample = write_omezarr(tmp_path)
+    group = zarr.open_group(sample.path, mode="a")
+    shape = {"chunks": (3, 64, 64), "shards": (3, 128, 128)}
+    full = np.random.default_rng(0).integers(0, 255, (3, 300, 412), np.uint8)
+    group.create_array("0", shape=full.shape, dtype="uint8", overwrite=True, **shape)[
+        ...
+    ] = full
+    shard = sample.path / "0" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    swelling = numcodecs.Zstd().encode(bytes(2**20))
+    content[: len(swelling)] = swelling
+    shard.write_bytes(content)
+    with (
+        open_slide(sample.path) as slide,
+        pytest.raises(SlideCorrupt, match=r"1048576 bytes or more; 12288 are the most"),
+    ):
+        slide.read(box, 0)
+
+
+@pytest.mark.parametrize("ome", ["text", 3, ["a"], None])
+def test_metadata_of_another_kind_are_no_picture(ome, tmp_path):
+    zarr.open_group(tmp_path, mode="w").attrs["ome"] = ome
+    with pytest.raises(SlideUnsupported, match="multiscales"):
+        open_slide(tmp_path)
