@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows import calibrating, converting, evaluating, options
-from flows.exits import STOPPED, exits
-from segpipe.config import settings_from
+from flows import calibrating, converting, evaluating, options, serving
+from flows.exits import STOPPED, TERMINATED, exits, stoppable
+from segpipe.config import Settings, settings_from
 
 app = typer.Typer(
     name="segpipe",
@@ -38,7 +37,8 @@ Examples:
 `segpipe run cohort.csv --out results --keep maps --json`
 
 Exit codes: 0 all done · 3 some slides quarantined, the rest done · 2 usage or a
-refused plan · 1 anything else. The same command again goes on where it stopped.
+refused plan · 1 anything else · 130 Ctrl-C · 143 SIGTERM. The same command again goes
+on where it stopped.
 """
 
 
@@ -75,19 +75,28 @@ def run(  # noqa: PLR0913 - each is an option
     device: options.Device = None,
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
+    cluster: options.Cluster = None,
+    slides_at_once: options.SlidesAtOnce = None,
     tile_px: options.TilePx = None,
     halo_px: options.HaloPx = None,
+    min_area_um2: options.MinArea = None,
+    max_extent_um: options.MaxExtent = None,
+    max_quarantined: options.MaxQuarantined = None,
+    retry_quarantined: options.RetryQuarantined = False,
     serial: options.Serial = False,
     config: options.Config = None,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    log_file: options.LogFile = None,
+    metrics_file: options.MetricsFile = None,
     debug: options.Debug = False,
 ) -> None:
     """Segment slides: one Parquet table of nuclei for each.
 
-    Finished slides are left alone, and unfinished ones gone on with.
+    Finished slides are left alone, and unfinished ones gone on with. Quarantined ones
+    are tried again when they or the settings have changed.
     """
-    started = time.perf_counter()
-    with exits(debug=debug, as_json=as_json):
+    with exits(debug=debug, as_json=as_json), stoppable():
         settings = settings_from(
             config,
             keep=None if keep is None else [k for k in keep.split(",") if k],
@@ -99,31 +108,31 @@ def run(  # noqa: PLR0913 - each is an option
             device=device,
             workers=workers,
             scheduler=scheduler,
+            cluster=cluster,
+            slides_at_once=slides_at_once,
             tile_px=tile_px,
             halo_px=halo_px,
+            min_area_um2=min_area_um2,
+            max_extent_um=max_extent_um,
+            max_quarantined=max_quarantined,
         )
-        from flows.progress import progress  # noqa: PLC0415
         from flows.running import Request  # noqa: PLC0415
-        from flows.running import run as run_request  # noqa: PLC0415
-        from flows.summary import as_json as run_as_json  # noqa: PLC0415
-        from flows.summary import code_of, show  # noqa: PLC0415
-        from tasks.listening import listening  # noqa: PLC0415
+        from flows.showing import Shown, run_and_show  # noqa: PLC0415
 
-        request = Request(inputs=inputs, out=out, settings=settings, serial=serial)
-        slides = request.read()
-        for note in slides.notes:
-            sys.stderr.write(f"note: {note}\n")
-        with (
-            progress(len(slides.slides), quiet=as_json) as listener,
-            listening(listener),
-        ):
-            outcomes = run_request(request, slides)
-        seconds = time.perf_counter() - started
-        code = code_of(outcomes, is_cohort=slides.is_cohort)
-        if as_json:
-            sys.stdout.write(run_as_json(outcomes, out, seconds, code) + "\n")
-        else:
-            show(outcomes, out, seconds)
+        request = Request(
+            inputs=inputs,
+            out=out,
+            settings=settings,
+            serial=serial,
+            retry_quarantined=retry_quarantined,
+        )
+        shown = Shown(
+            as_json=as_json,
+            quiet=quiet,
+            log_file=log_file,
+            metrics_file=metrics_file,
+        )
+        code = run_and_show(request, shown)
     raise typer.Exit(code)
 
 
@@ -161,22 +170,81 @@ def plan(  # noqa: PLR0913 - each is an option
         sys.stdout.write(plan_as_json(slide, settings, out) + "\n")
 
 
-@app.command()
-def inspect(
+INSPECT_EXAMPLES = """
+Examples:
+
+`segpipe inspect results`
+
+`segpipe inspect results slide-1`
+
+`segpipe inspect results slide-1 --weights new.safetensors`: what would run again, why
+"""
+
+
+@app.command(epilog=INSPECT_EXAMPLES)
+def inspect(  # noqa: PLR0913 - each is an option
     folder: options.ResultFolder,
     slide_id: Annotated[str | None, typer.Argument(metavar="[SLIDE_ID]")] = None,
     *,
+    keep: options.Keep = None,
+    network: options.Network = None,
+    weights: options.Weights = None,
+    mpp: options.Mpp = None,
+    device: options.Device = None,
+    min_area_um2: options.MinArea = None,
+    max_extent_um: options.MaxExtent = None,
+    tile_px: options.TilePx = None,
+    config: options.Config = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what is done in a result folder: of all slides, or of one in detail."""
+    """Say what is done in a result folder: of all slides, or of one in detail.
+
+    Of one slide also what a run now would do again and why: with the settings of the
+    last run, but for those that are given here.
+    """
     with exits(debug=debug, as_json=as_json):
         from flows.inspecting import inspect_run, inspect_slide  # noqa: PLC0415
+
+        def choose(last: Settings) -> Settings:
+            return settings_from(
+                config,
+                base=last,
+                keep=None if keep is None else [k for k in keep.split(",") if k],
+                network=network,
+                weights=weights,
+                mpp=mpp,
+                device=device,
+                min_area_um2=min_area_um2,
+                max_extent_um=max_extent_um,
+                tile_px=tile_px,
+            )
 
         if slide_id is None:
             inspect_run(folder, as_json=as_json)
         else:
-            inspect_slide(folder, slide_id, as_json=as_json)
+            inspect_slide(folder, slide_id, choose, as_json=as_json)
+
+
+@app.command()
+def gc(
+    folder: options.ResultFolder,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it, instead of only showing it.")
+    ] = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show what nothing in a result folder refers to any more, and remove it.
+
+    Slides that a run works on are left alone, and so is what isn't of segpipe. What an
+    unfinished slide goes on from stays.
+    """
+    with exits(debug=debug, as_json=as_json):
+        from flows.collecting import collect  # noqa: PLC0415
+
+        collect(folder, removing=yes, as_json=as_json)
 
 
 @app.command()
@@ -250,6 +318,7 @@ def train(  # noqa: PLR0913 - each is an option
 app.command(epilog=converting.EXAMPLE)(converting.convert)
 app.command(epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command(epilog=calibrating.EXAMPLE)(calibrating.calibrate)
+app.command(epilog=serving.EXAMPLES)(serving.serve)
 
 
 @app.command()
@@ -275,9 +344,11 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if end.code == STOPPED:
+        if end.code in {STOPPED, TERMINATED}:
             sys.stdout.flush()
-            os._exit(STOPPED)  # half-started clusters would take a minute to unwind
+            os._exit(
+                int(end.code)
+            )  # half-started clusters would take a minute to unwind
         raise
 
 

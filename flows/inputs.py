@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from flows.manifests import Listed, read_manifest
@@ -13,7 +14,6 @@ from segpipe.config import SlideRef
 from segpipe.errors import SettingsError, SlideError, SlideNotFound
 from segpipe.slides import find_slides, slide_fingerprint
 from segpipe.stages.naming import slide_id_of
-from segpipe.stores.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,29 @@ class Inputs:
     """Whether they came from a folder, a manifest, or several arguments."""
     notes: tuple[str, ...] = ()
     """What a person should know about how the inputs were read."""
+    empty: tuple[Path, ...] = ()
+    """Folders without a slide: an inbox may be, what a person names should not."""
+
+    def refuse_empty(self) -> None:
+        """Refuse folders without a slide.
+
+        Raises
+        ------
+        SlideNotFound
+            With the first of them.
+        """
+        for folder in self.empty:
+            message = (
+                f"No slide in folder {folder}: no file in it or below it has a suffix "
+                "that `segpipe readers` lists. If there are slides, name the files "
+                "themselves."
+            )
+            raise SlideNotFound(message)
 
 
-def read_inputs(paths: Sequence[Path]) -> Inputs:
+def read_inputs(
+    paths: Sequence[Path], fingerprint: Callable[[Path], str] = slide_fingerprint
+) -> Inputs:
     """Turn slides, folders and manifests into the slides of a run.
 
     The id of a slide is its file's name made safe, or what the manifest says. Slides
@@ -36,15 +56,22 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
     it, all of them, so that ids don't depend on the order. A path named twice is one
     slide. Result folders of runs that lie in a folder are passed over.
 
+    Parameters
+    ----------
+    paths
+        What was named.
+    fingerprint
+        Returns the fingerprint of a slide; one that remembers saves reading those of
+        the same name.
+
     Raises
     ------
-    SlideNotFound
-        If a folder has no slide in it.
     SettingsError
         If a manifest won't do, or gives two slides one id.
     """
     listed: list[Listed] = []
     notes: list[str] = []
+    empty: list[Path] = []
     is_cohort = len(paths) > 1
     for path in paths:
         if path.suffix.lower() == ".csv":
@@ -56,9 +83,14 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
         else:
             found = _slides_at(path)
             listed += found
+            if not found:
+                empty.append(path)
             is_cohort |= [one.slide.path for one in found] != [path]
     return Inputs(
-        slides=_with_own_ids(_once(listed)), is_cohort=is_cohort, notes=tuple(notes)
+        slides=_with_own_ids(_once(listed), fingerprint),
+        is_cohort=is_cohort,
+        notes=tuple(notes),
+        empty=tuple(empty),
     )
 
 
@@ -66,20 +98,7 @@ def _slides_at(path: Path) -> list[Listed]:
     """Return the slide at a path, or those in the folder there."""
     if not path.is_dir():
         return [_named(path)]
-    found = [slide for slide in find_slides(path) if not _is_result(slide, path)]
-    if not found:
-        message = (
-            f"No slide in folder {path}: no file in it or below it has a suffix that "
-            "`segpipe readers` lists. If there are slides, name the files themselves."
-        )
-        raise SlideNotFound(message)
-    return [_named(slide) for slide in found]
-
-
-def _is_result(slide: Path, top: Path) -> bool:
-    """Whether a slide is what a run wrote: an overlay picture, an OME-Zarr."""
-    above = [folder for folder in slide.parents if folder.is_relative_to(top)]
-    return any(Layout(folder).marker.exists() for folder in above)
+    return [_named(slide) for slide in find_slides(path)]
 
 
 def _named(path: Path) -> Listed:
@@ -110,7 +129,9 @@ def _described(slide: SlideRef) -> str:
     return f"{slide.id} (mpp {slide.mpp}, tissue mask {slide.tissue_mask})"
 
 
-def _with_own_ids(listed: Sequence[Listed]) -> tuple[SlideRef, ...]:
+def _with_own_ids(
+    listed: Sequence[Listed], fingerprint: Callable[[Path], str]
+) -> tuple[SlideRef, ...]:
     """Tell slides of the same name apart.
 
     Raises
@@ -128,7 +149,7 @@ def _with_own_ids(listed: Sequence[Listed]) -> tuple[SlideRef, ...]:
             f"{', '.join(paths[:5])}. Give each its own."
         )
         raise SettingsError(message)
-    by_content = _told_apart(listed, _content_digits)
+    by_content = _told_apart(listed, partial(_content_digits, fingerprint))
     return tuple(one.slide for one in _told_apart(by_content, _path_digits))
 
 
@@ -153,9 +174,9 @@ def _shared(ids: Iterable[str]) -> frozenset[str]:
     return frozenset(each for each, n in counts.items() if n > 1)
 
 
-def _content_digits(path: Path) -> str:
+def _content_digits(fingerprint: Callable[[Path], str], path: Path) -> str:
     try:
-        return slide_fingerprint(path)[:8]
+        return fingerprint(path)[:8]
     except SlideError:
         return _path_digits(path)
 

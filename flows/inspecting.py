@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.forecasting import Choose, forecast, show_forecast
 from flows.summary import duration
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import OutputNotOurs, SlideNotFound, StoreDamaged
@@ -20,6 +21,7 @@ from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.planning import plan_slide
 from segpipe.stores.layout import Layout
+from segpipe.stores.leases import judge, newest
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow, read_slides
 
@@ -51,7 +53,7 @@ class StageState:
 
 def inspect_run(folder: Path, *, as_json: bool) -> None:
     """Print the slides of a result folder, finished or not."""
-    layout = _opened(folder)
+    layout = opened(folder)
     rows = read_slides(layout.slides) if layout.slides.exists() else []
     unfinished = _unfinished(layout, {row.slide_id for row in rows})
     if as_json:
@@ -71,25 +73,43 @@ def inspect_run(folder: Path, *, as_json: bool) -> None:
     console.print(f"[dim]{len(rows) + len(unfinished)} slides in {escape(str(folder))}")
 
 
-def inspect_slide(folder: Path, slide_id: str, *, as_json: bool) -> None:
-    """Print what is known of a slide, and how far its stages are."""
-    layout = _opened(folder)
+def inspect_slide(
+    folder: Path, slide_id: str, choose: Choose, *, as_json: bool
+) -> None:
+    """Print what is known of a slide, how far its stages are, and what would run now.
+
+    Parameters
+    ----------
+    folder, slide_id
+        Result folder and slide.
+    choose
+        Returns the settings that a run now would have, from those of the last run.
+    as_json
+        Whether to print one JSON object.
+    """
+    layout = opened(folder)
     ledger = Ledger(layout, slide_id)
     row = _row(ledger)
     reason = layout.quarantine(slide_id)
     quarantined = json.loads(reason.read_text()) if reason.exists() else None
-    states = _states(ledger)
+    plan = _last_plan(ledger)
+    states = [] if plan is None else _states(ledger, plan)
     if row is None and quarantined is None and not states:
         message = (
             f"No slide {slide_id!r} in {folder}. `segpipe inspect {folder}` lists."
         )
         raise SlideNotFound(message)
+    now = None if plan is None else forecast(plan, choose)
+    holder = _holder(ledger)
     if as_json:
         facts = {
             "slide_id": slide_id,
             "row": asdict(row) if row else None,
             "quarantined": quarantined,
+            "holder": holder,
+            "settings": plan.settings.model_dump(mode="json") if plan else None,
             "stages": [asdict(state) for state in states],
+            "now": now.facts() if now else None,
         }
         sys.stdout.write(json.dumps(facts) + "\n")
         return
@@ -102,10 +122,21 @@ def inspect_slide(folder: Path, slide_id: str, *, as_json: bool) -> None:
         facts = asdict(row) | {"nuclei_per_mm2": row.nuclei_per_mm2}
         for name, value in facts.items():
             console.print(f"  {name:<16} {escape(str(value))}")
+    if holder is not None:
+        console.print(f"[yellow]in use[/] by {escape(holder)}")
     console.print(_table_of(states, is_done=row is not None))
+    if now is not None:
+        show_forecast(now, console)
 
 
-def _opened(folder: Path) -> Layout:
+def opened(folder: Path) -> Layout:
+    """Return the layout of a result folder.
+
+    Raises
+    ------
+    OutputNotOurs
+        If it is none.
+    """
     layout = Layout(folder.resolve())
     if not layout.marker.exists():
         message = (
@@ -140,18 +171,30 @@ def _row(ledger: Ledger) -> SlideRow | None:
     return SlideRow.from_json(ledger.row_path.read_text())
 
 
-def _states(ledger: Ledger) -> list[StageState]:
-    """Return how far each stage is by the receipts of the last plan."""
+def _holder(ledger: Ledger) -> str | None:
+    """Say who holds a slide, as far as one look tells."""
+    lease = newest(ledger.folder)
+    if lease is None or (verdict := judge(lease)) == "free":
+        return None
+    doubt = "" if verdict == "held" else ", unless that is dead"
+    return f"{lease.holder or 'a process that has not said its name'}{doubt}"
+
+
+def _last_plan(ledger: Ledger) -> Plan | None:
     if not ledger.plan_path.exists():
-        return []
+        return None
     try:
-        plan = Plan.model_validate_json(ledger.plan_path.read_text())
+        return Plan.model_validate_json(ledger.plan_path.read_text())
     except ValidationError as error:
         message = (
             f"{ledger.plan_path} can't be read: it is damaged or of another version of "
             "segpipe. Run the slide again."
         )
         raise StoreDamaged(message) from error
+
+
+def _states(ledger: Ledger, plan: Plan) -> list[StageState]:
+    """Return how far each stage is by the receipts of the last plan."""
     states = []
     for stage in STAGES:
         key = plan.keys[stage.name]

@@ -115,6 +115,24 @@ Scheduler = Annotated[
         rich_help_panel=COMPUTE,
     ),
 ]
+Cluster = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A cluster profile (TOML) says where workers come from: this machine, "
+        "an address, SLURM, Kubernetes.",
+        rich_help_panel=COMPUTE,
+    ),
+]
+SlidesAtOnce = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Slides of a cohort under way together, over the same workers: one for "
+        "every eight workers keeps them busy. Default: 1.",
+        rich_help_panel=COMPUTE,
+    ),
+]
 TilePx = Annotated[
     int | None,
     typer.Option(
@@ -131,6 +149,41 @@ HaloPx = Annotated[
         rich_help_panel=COMPUTE,
     ),
 ]
+MaxQuarantined = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|P%",
+        help="Stop if more slides fail than this number, or share of those tried. "
+        "Default: 100%, never.",
+        rich_help_panel=SLIDES,
+    ),
+]
+RetryQuarantined = Annotated[
+    bool,
+    typer.Option(
+        "--retry-quarantined",
+        help="Try quarantined slides again though neither they nor settings changed.",
+        rich_help_panel=SLIDES,
+    ),
+]
+MinArea = Annotated[
+    float | None,
+    typer.Option(
+        "--min-area-um2",
+        metavar="UM2",
+        help="Instances smaller than this are no nuclei. Default: 8.",
+        rich_help_panel=RESULTS,
+    ),
+]
+MaxExtent = Annotated[
+    float | None,
+    typer.Option(
+        "--max-extent-um",
+        metavar="UM",
+        help="Instances wider or higher than this are no nuclei. Default: 120.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Serial = Annotated[
     bool,
     typer.Option(
@@ -145,6 +198,33 @@ Config = Annotated[
         metavar="FILE",
         help="Settings in TOML, by the names of these options with _ for -; options "
         "given here win.",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Say only what went wrong, on stderr.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="SEGPIPE_LOG_FILE",
+        help="Append every event to this file, as a line of JSON.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.prom",
+        envvar="SEGPIPE_METRICS_FILE",
+        help="Keep metrics in this file, for Prometheus' node_exporter.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 AsJson = Annotated[

@@ -14,15 +14,15 @@ from flows.inputs import Inputs, read_inputs
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import SettingsError
 from segpipe.stages.events import Event
+from segpipe.stages.finished import Asked, remembered_fingerprint
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.slide import segment_slide as segment_in_process
 from segpipe.stores.layout import Layout
-from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
 from tasks.cataloguing import cataloguing
 from tasks.listening import tell
-from tasks.outcomes import Outcome, Segment, attempt, finished
+from tasks.outcomes import Outcome, segment_each, sift
 from tasks.quarantining import naming_stage, quarantining
 
 
@@ -38,6 +38,8 @@ class Request:
     """Choices."""
     serial: bool = False
     """In this process, without Prefect and Dask."""
+    retry_quarantined: bool = False
+    """Also slides that were quarantined and haven't changed."""
 
     def read(self) -> Inputs:
         """Return the slides that are asked for.
@@ -46,8 +48,12 @@ class Request:
         ------
         SettingsError
             If there is one tissue mask for several slides.
+        SlideNotFound
+            If a folder has no slide in it.
         """
-        inputs = read_inputs(self.inputs)
+        asked = Asked.of(self.settings, Layout(self.out.resolve()))
+        inputs = read_inputs(self.inputs, remembered_fingerprint(asked))
+        inputs.refuse_empty()
         if self.settings.tissue_mask is not None and len(inputs.slides) > 1:
             message = (
                 f"--tissue-mask {self.settings.tissue_mask} is of one slide, and there "
@@ -67,43 +73,13 @@ def run(request: Request, inputs: Inputs) -> list[Outcome]:
     """
     layout = prepare_out(request.out)
     with cataloguing(layout):
-        outcomes = _done_before(request, inputs, layout)
-        if outcomes is not None:
-            for outcome in outcomes:
-                tell(outcome)
-            return outcomes
-        if request.serial:
-            return _each(_segment_in_process, request, inputs, layout)
-        if not inputs.is_cohort:
-            return _each(_segment_by_flow, request, inputs, layout)
-        return _cohort_by_flow(request, layout)
-
-
-def _done_before(
-    request: Request, inputs: Inputs, layout: Layout
-) -> list[Outcome] | None:
-    """Return the outcomes if every slide is done already: no server need be started."""
-    ledgers = [Ledger(layout, slide.id) for slide in inputs.slides]
-    if not all(ledger.row_path.exists() for ledger in ledgers):
-        return None
-    outcomes: list[Outcome] = []
-    for slide in inputs.slides:
-        row = finished(slide, request.settings, layout.out)
-        if row is None:
-            return None
-        outcomes.append(Outcome(slide=slide, status="unchanged", row=row))
-    return outcomes
-
-
-def _each(
-    segment: Segment, request: Request, inputs: Inputs, layout: Layout
-) -> list[Outcome]:
-    outcomes = []
-    for slide in inputs.slides:
-        outcome = attempt(segment, slide, request.settings, layout.out)
-        tell(outcome)
-        outcomes.append(outcome)
-    return outcomes
+        asked = Asked.of(request.settings, layout)
+        retry = request.retry_quarantined
+        sifted = sift(inputs.slides, asked, retry_quarantined=retry)
+        if sifted.todo and inputs.is_cohort and not request.serial:
+            return _cohort_by_flow(request, layout)
+        segment = _segment_in_process if request.serial else _segment_by_flow
+        return segment_each(segment, sifted, asked, tell)
 
 
 def _segment_in_process(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
@@ -113,14 +89,14 @@ def _segment_in_process(slide: SlideRef, settings: Settings, out: Path) -> Slide
         stages.append(event.stage)
         tell(event)
 
-    with quarantining(slide, out), naming_stage(lambda: stages[-1]):
+    with quarantining(slide, out, settings), naming_stage(lambda: stages[-1]):
         return segment_in_process(slide, out, settings, listener=listen)
 
 
 def _segment_by_flow(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
     """Segment a slide by its flow; refusals are said while the API comes up."""
     with _quiet_prefect_api() as wait_for_api:
-        with quarantining(slide, out):
+        with quarantining(slide, out, settings):
             plan_slide(slide, settings, out)
         from flows.segment_slide import segment_slide  # noqa: PLC0415 - Prefect, Dask
         from tasks.clusters import workers  # noqa: PLC0415
@@ -138,7 +114,12 @@ def _cohort_by_flow(request: Request, layout: Layout) -> list[Outcome]:
         with workers(request.settings):
             wait_for_api()
             inputs = [path.resolve() for path in request.inputs]
-            outcomes: Any = segment_cohort(inputs, layout.out, request.settings)
+            outcomes: Any = segment_cohort(
+                inputs,
+                layout.out,
+                request.settings,
+                retry_quarantined=request.retry_quarantined,
+            )
             return list(outcomes)
 
 

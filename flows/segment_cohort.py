@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from prefect.states import Completed
 
 from flows.inputs import read_inputs
 from flows.segment_slide import segment_slide
-from segpipe.config import Settings
+from segpipe.config import Settings, SlideRef
+from segpipe.stages.finished import Asked, remembered_fingerprint
 from segpipe.stages.outputs import prepare_out
+from segpipe.tables.slides import SlideRow
 from tasks import policy
 from tasks.cataloguing import cataloguing
+from tasks.claiming import claiming
 from tasks.clusters import workers
 from tasks.listening import tell
-from tasks.outcomes import Outcome, attempt, with_status
+from tasks.outcomes import Outcome, segment_each, sift, with_status
+from tasks.watching import watched_cohort
 
 NAMED = 5
 """Slides named in the message of a final state."""
@@ -26,22 +31,35 @@ NAMED = 5
 
 @flow(name="segment-cohort", flow_run_name="{out}", **policy.FLOW)
 def segment_cohort(
-    inputs: list[Path], out: Path, settings: Settings | None = None
+    inputs: list[Path],
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    retry_quarantined: bool = False,
 ) -> State[Any]:
     """Find every nucleus of every slide in folders, manifests and files.
 
-    Slides that are done already cost a look. A slide that fails is quarantined with its
-    reason and the others go on; the final state says so. The run itself fails only by
-    what every slide would meet: a lost cluster, a full disk, wrong settings.
+    Slides that are done already cost a look, and workers are started for the first
+    that isn't. A slide that fails is quarantined with its reason and the others go on;
+    the final state says so. It is passed over by later runs until it or the settings
+    change. The run itself fails by what every slide would meet (a lost cluster, a full
+    disk, wrong settings), or past ``max_quarantined`` slides that fail.
     """
     chosen = settings or Settings()
     layout = prepare_out(out)
-    outcomes: list[Outcome] = []
-    with cataloguing(layout), workers(chosen):
-        for slide in read_inputs(inputs).slides:
-            outcome = attempt(segment_slide, slide, chosen, layout.out)
-            outcomes.append(outcome)
-            tell(outcome)
+    with claiming(layout), cataloguing(layout), ExitStack() as until_the_end:
+        asked = Asked.of(chosen, layout)
+        slides = read_inputs(inputs, remembered_fingerprint(asked)).slides
+        until_the_end.enter_context(watched_cohort(len(slides), out, chosen))
+        sifted = sift(slides, asked, retry_quarantined=retry_quarantined)
+        if sifted.todo and chosen.slides_at_once > 1:
+            until_the_end.enter_context(workers(chosen))  # before there are threads
+
+        def segment(slide: SlideRef, settings: Settings, out: Path) -> SlideRow:
+            until_the_end.enter_context(workers(settings))  # once; later it is the same
+            return segment_slide(slide, settings, out)
+
+        outcomes = segment_each(segment, sifted, asked, tell)
     return final_state(outcomes)
 
 
@@ -52,8 +70,11 @@ def final_state(outcomes: Sequence[Outcome]) -> State[Any]:
         return Completed(message=f"{len(outcomes)} slides", data=list(outcomes))
     names = ", ".join(outcome.slide.id for outcome in failed[:NAMED])
     more = ", ..." if len(failed) > NAMED else ""
+    n_passed = sum(outcome.is_passed_over for outcome in failed)
+    passed = f" ({n_passed} passed over, as before)" if n_passed else ""
     return Completed(
         name="CompletedWithQuarantine",
-        message=f"{len(failed)} of {len(outcomes)} slides not done: {names}{more}",
+        message=f"{len(failed)} of {len(outcomes)} slides not done{passed}: "
+        f"{names}{more}",
         data=list(outcomes),
     )

@@ -45,6 +45,7 @@ def as_json(outcomes: Sequence[Outcome], out: Path, seconds: float, code: int) -
         "out": str(out.resolve()),
         "seconds": round(seconds, 3),
         **counts,
+        "n_passed_over": sum(outcome.is_passed_over for outcome in outcomes),
         "slides": [_record(outcome, out) for outcome in outcomes],
     }
     return json.dumps(facts)
@@ -61,6 +62,7 @@ def _record(outcome: Outcome, out: Path) -> dict[str, Any]:
         "error": type(error).__name__,
         "reason": reason_of(error) if error else "",
         "stage": stage_of(error) if error else "",
+        "passed_over": outcome.is_passed_over,
     }
 
 
@@ -85,6 +87,12 @@ def show(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
         console.print(f'[dim]In Python: segpipe.read_nuclei("{escape(str(out))}")')
     n_slides = f"{len(outcomes)} slides, " if len(outcomes) > 1 else ""
     console.print(f"[dim]{n_slides}{duration(seconds)} in all.")
+
+
+def show_failures(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Print on stderr what went wrong, if anything did."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    _show_failures(console, outcomes, out)
 
 
 def _show_slide(console: Console, row: SlideRow, out: Path) -> None:
@@ -129,10 +137,19 @@ def _show_slides(console: Console, rows: Sequence[SlideRow]) -> None:
 
 
 def _show_failures(console: Console, outcomes: Sequence[Outcome], out: Path) -> None:
-    for outcome in with_status(outcomes, "quarantined", "busy"):
+    failed = with_status(outcomes, "quarantined", "busy")
+    for outcome in failed[:SHOWN_SLIDES]:
         reason = reason_of(outcome.error) if outcome.error else ""
         name = escape(outcome.slide.id)
         console.print(f"[red]{outcome.status}[/]  [bold]{name}[/]  {escape(reason)}")
+    if len(failed) > SHOWN_SLIDES:
+        console.print(f"... and {len(failed) - SHOWN_SLIDES} more in slides.parquet")
+    if n_passed := sum(outcome.is_passed_over for outcome in failed):
+        were = "was" if n_passed == 1 else "were"
+        console.print(
+            f"{n_passed} of them {were} quarantined by an earlier run and passed over, "
+            "as neither slide nor settings changed: --retry-quarantined tries again."
+        )
     if with_status(outcomes, "quarantined"):
         folder = Layout(out).quarantine("x").parent
         console.print(f"[dim]Reasons in full: {escape(str(folder))}")

@@ -56,28 +56,45 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Dask workers on this machine; by default one for each core."""
     scheduler: str | None = None
-    """Address of a running Dask scheduler to use instead, e.g. ``tcp://host:8786``."""
+    """Address of a running Dask scheduler to use instead, e.g. ``tls://host:8786``."""
+    cluster: Path | None = None
+    """Cluster profile (TOML) that says where workers come from instead."""
+    slides_at_once: Annotated[int, Field(ge=1, le=256)] = 1
+    """Slides of a cohort under way together, over the same workers."""
     report: bool = True
     """Whether to write the report page and the overlay picture."""
+    max_quarantined: Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$|^\d+$")] = "100%"
+    """Most slides of a cohort that may fail, a number or a share of those that are
+    tried; past it the run is stopped, because something is wrong with the run."""
 
     @model_validator(mode="after")
     def _one_source_of_workers(self) -> Self:
-        if self.workers is not None and self.scheduler is not None:
+        sources = ("workers", "scheduler", "cluster")
+        given = [name for name in sources if getattr(self, name) is not None]
+        if len(given) > 1:
+            said = " and ".join(f"{name}={getattr(self, name)}" for name in given)
             message = (
-                f"workers={self.workers} and scheduler={self.scheduler} exclude each "
-                "other: a scheduler has its own workers. Leave one out."
+                f"{said} exclude each other: a scheduler and a cluster profile have "
+                "their own workers. Leave one out."
             )
             raise ValueError(message)
         return self
 
 
-def settings_from(path: Path | None, **chosen: Any) -> Settings:  # noqa: ANN401
+def settings_from(
+    path: Path | None,
+    *,
+    base: Settings | None = None,
+    **chosen: Any,  # noqa: ANN401
+) -> Settings:
     """Read settings from a TOML file, overridden by what was chosen otherwise.
 
     Parameters
     ----------
     path
         A TOML file of settings by their names, or ``None``.
+    base
+        Settings to start from, instead of the defaults.
     **chosen
         Settings by name; ``None`` means not chosen.
 
@@ -94,17 +111,18 @@ def settings_from(path: Path | None, **chosen: Any) -> Settings:  # noqa: ANN401
             message = f"Settings file {path} can't be read as TOML: {error}."
             raise SettingsError(message) from error
     overrides = {name: value for name, value in chosen.items() if value is not None}
+    start = {} if base is None else base.model_dump()
     try:
-        return Settings.model_validate(from_file | overrides)
+        return Settings.model_validate(start | from_file | overrides)
     except ValidationError as error:
-        raise SettingsError(_plainly(error)) from error
+        raise SettingsError(plainly(error)) from error
 
 
-def _plainly(error: ValidationError) -> str:
+def plainly(error: ValidationError, what: str = "Settings") -> str:
     """Say what a validation found, one clause a setting, without pydantic's links."""
     clauses = [
-        f"{'.'.join(map(str, found['loc'])) or 'settings'} = {found['input']!r}: "
+        f"{'.'.join(map(str, found['loc'])) or what.lower()} = {found['input']!r}: "
         f"{found['msg'].removeprefix('Value error, ')}"
         for found in error.errors()
     ]
-    return "Settings refused: " + "; ".join(clauses) + "."
+    return f"{what} refused: {'; '.join(clauses)}."

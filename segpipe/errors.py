@@ -16,6 +16,7 @@
     │   └── BudgetExceeded        memory or disk
     ├── OutputError               what is wrong with the output folder
     │   ├── OutputNotWritable     (PermissionError)
+    │   │   └── DiskFull          while a slide is worked on
     │   ├── OutputNotOurs         (FileExistsError)
     │   └── StoreDamaged          (OSError)     a chunk or receipt that can't be trusted
     ├── SettingsError             (ValueError)  unknown or contradictory settings
@@ -91,6 +92,10 @@ class OutputError(SegpipeError):
 
 class OutputNotWritable(OutputError, PermissionError):
     """The output folder can't be made or written."""
+
+
+class DiskFull(OutputNotWritable):
+    """Nothing more can be written; what is finished is kept."""
 
 
 class OutputNotOurs(OutputError, FileExistsError):

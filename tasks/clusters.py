@@ -1,121 +1,86 @@
-"""Where the workers are: this machine's own, or those of a scheduler at an address."""
+"""Where the workers are: what the settings or a cluster profile say, ready for work."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from urllib.parse import urlsplit
+
+from distributed import Client
+from distributed.comm import CommClosedError
 
 from segpipe.config import Settings
-from segpipe.errors import SettingsError
 from tasks.faults import ClusterLost
-from tasks.local_cluster import local_cluster
 from tasks.mapping import connected
+from tasks.providers import Cluster, provider_named, read_profile
+from tasks.providers.address import AddressProfile
+from tasks.providers.local import LocalProfile
 from tasks.readiness import Readiness
 
-WAIT_S = 120.0
-"""How long workers may take to come and to be ready."""
+TRIES = 3
+"""To reach all workers of a cluster that changes."""
 
-_address: ContextVar[str | None] = ContextVar("segpipe_scheduler", default=None)
+_cluster: ContextVar[Cluster | None] = ContextVar("segpipe_cluster", default=None)
 
 
 @contextmanager
-def workers(settings: Settings) -> Iterator[str]:
-    """Have workers, and yield their scheduler's address.
+def workers(settings: Settings) -> Iterator[Cluster]:
+    """Have workers, and yield how to reach them.
 
     Inside another such block, that one's workers: a cohort starts them once.
 
     Raises
     ------
     SettingsError
-        If ``settings.scheduler`` is refused; see `checked_address`.
+        If the scheduler or the cluster profile of the settings is refused.
     ClusterLost
         If workers can't be had.
     """
-    if (enclosing := _address.get()) is not None:
+    if (enclosing := _cluster.get()) is not None:
         yield enclosing
         return
-    source = _remote(settings.scheduler) if settings.scheduler else _local(settings)
-    with source as address:
-        token = _address.set(address)
+    with provided(settings) as cluster, connected(cluster) as client:
+        _make_ready(cluster, client)
+        token = _cluster.set(cluster)
         try:
-            yield address
+            yield cluster
         finally:
-            _address.reset(token)
+            _cluster.reset(token)
 
 
-def current_address() -> str:
-    """Return the address that the enclosing `workers` block yielded.
+def current_cluster() -> Cluster:
+    """Return what the enclosing `workers` block yielded.
 
     Raises
     ------
     LookupError
         Outside such a block.
     """
-    address = _address.get()
-    if address is None:
+    cluster = _cluster.get()
+    if cluster is None:
         message = "No workers here: call this inside `with workers(settings):`."
         raise LookupError(message)
-    return address
+    return cluster
 
 
-def checked_address(address: str) -> str:
-    """Return the address of a scheduler if it may be connected to.
+def provided(settings: Settings) -> AbstractContextManager[Cluster]:
+    """Return the block of the provider that the settings choose.
 
     Raises
     ------
     SettingsError
-        If it isn't ``tcp://host:port`` or ``tls://host:port``, or is ``tcp`` to
-        another machine: whoever reaches an unencrypted scheduler runs code on its
-        workers, and whoever listens in reads along.
+        If the cluster profile can't be read.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in {"tcp", "tls"} or not parts.hostname or not _port(address):
-        message = (
-            f"--scheduler {address} is no scheduler address. It looks like "
-            "tcp://127.0.0.1:8786 or tls://host:8786."
-        )
-        raise SettingsError(message)
-    if parts.scheme == "tcp" and not _is_loopback(parts.hostname):
-        message = (
-            f"--scheduler {address} is on another machine and not encrypted: anyone "
-            "who reaches an open scheduler runs code on its workers. Start it with TLS "
-            "certificates and use tls://, or use a scheduler on this machine."
-        )
-        raise SettingsError(message)
-    return address
+    if settings.cluster is not None:
+        profile = read_profile(settings.cluster)
+    elif settings.scheduler is not None:
+        profile = AddressProfile(address=settings.scheduler)
+    else:
+        profile = LocalProfile()
+    return provider_named(profile.provider).start(profile, settings)
 
 
-def _port(address: str) -> int | None:
-    try:
-        return urlsplit(address).port
-    except ValueError:
-        return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@contextmanager
-def _local(settings: Settings) -> Iterator[str]:
-    with local_cluster(settings) as (address, n_workers):
-        _make_ready(address, n_workers)
-        yield address
-
-
-@contextmanager
-def _remote(address: str) -> Iterator[str]:
-    _make_ready(checked_address(address), n_workers=1)
-    yield address
-
-
-def _make_ready(address: str, n_workers: int) -> None:
+def _make_ready(cluster: Cluster, client: Client) -> None:
     """Wait for workers, and make each ready for batches.
 
     Raises
@@ -123,20 +88,37 @@ def _make_ready(address: str, n_workers: int) -> None:
     ClusterLost
         If they don't come in time, or can't import segpipe.
     """
-    with connected(address) as client:
+    try:
+        if cluster.n_awaited:
+            client.wait_for_workers(cluster.n_awaited, timeout=cluster.wait_s)
+        _register(client)
+    except TimeoutError as error:
+        found = len(client.nthreads())
+        message = (
+            f"{found} of {cluster.n_awaited} Dask workers at {cluster.address} came up "
+            f"within {cluster.wait_s:g} s. Look at their logs, or work without them by "
+            "--serial."
+        )
+        raise ClusterLost(message) from error
+    except ImportError as error:
+        message = (
+            f"The workers at {cluster.address} can't import segpipe ({error}). Install "
+            "the same version there."
+        )
+        raise ClusterLost(message) from error
+
+
+def _register(client: Client) -> None:
+    """Have every worker made ready, those that come later too.
+
+    A worker that goes at this moment fails the call, though the others were reached.
+    """
+    for tries_left in reversed(range(TRIES)):
         try:
-            client.wait_for_workers(n_workers, timeout=WAIT_S)
             client.register_plugin(Readiness())
-        except TimeoutError as error:
-            found = len(client.nthreads())
-            message = (
-                f"{found} of {n_workers} Dask workers at {address} came up within "
-                f"{WAIT_S:g} s. Look at their logs, or work without them by --serial."
-            )
-            raise ClusterLost(message) from error
-        except ImportError as error:
-            message = (
-                f"The workers at {address} can't import segpipe ({error}). Install the "
-                "same version there."
-            )
-            raise ClusterLost(message) from error
+        except CommClosedError as error:
+            if not tries_left:
+                message = f"The workers can't be made ready, for they go: {error}"
+                raise ClusterLost(message) from error
+        else:
+            return

@@ -10,6 +10,7 @@ again at the same port, where Prefect's client keeps asking.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -40,6 +42,9 @@ RESTARTS = 3
 """Starts after the first; a server that dies more often is left dead."""
 
 
+_is_embedded: ContextVar[bool] = ContextVar("segpipe_embedded", default=False)
+
+
 @contextmanager
 def prefect_api() -> Iterator[Callable[[], None]]:
     """Have a Prefect API: the one that is configured, or an embedded one.
@@ -55,6 +60,7 @@ def prefect_api() -> Iterator[Callable[[], None]]:
         From the callable, if the embedded server doesn't come up.
     """
     from prefect.settings import (  # noqa: PLC0415 - a second of import
+        PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
@@ -67,13 +73,25 @@ def prefect_api() -> Iterator[Callable[[], None]]:
         # Heartbeats are for watchers, and this server has none; each costs a second.
         settings = {
             PREFECT_API_URL: f"http://127.0.0.1:{server.port}/api",
+            PREFECT_API_AUTH_STRING: server.login,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
+        token = _is_embedded.set(True)
         with temporary_settings(settings):
             try:
                 yield server.wait
             finally:
+                _is_embedded.reset(token)
                 _send_what_is_queued()
+
+
+def is_embedded() -> bool:
+    """Whether Prefect's API is one that ends with this run, so that no one looks."""
+    return _is_embedded.get()
+
+
+def _new_login() -> str:
+    return f"segpipe:{secrets.token_urlsafe(32)}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +102,8 @@ class _Server:
     """What it says on stderr."""
     port: int = 0
     """Chosen by the first process."""
+    login: str = field(default_factory=_new_login, repr=False)
+    """What clients must say: other users of this machine reach loopback, too."""
     process: subprocess.Popen[str] | None = None
     changing: threading.Lock = field(default_factory=threading.Lock)
     """Held while the process is started or ended."""
@@ -96,7 +116,7 @@ class _Server:
                 return
             self.process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-P", "-m", "tasks.embedded_server", str(self.port)],
-                env=os.environ | LEAN | {"PYTHONPATH": os.pathsep.join(_import_path())},
+                env=self._environment(),
                 stdin=subprocess.PIPE,  # its end tells the server to go
                 stdout=subprocess.PIPE,
                 stderr=self.log,
@@ -116,7 +136,7 @@ class _Server:
         """
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._is_alive():
-            if _answers(self.port):
+            if answers(self.port):
                 threading.Thread(target=self._keep_up, daemon=True).start()
                 return
             time.sleep(0.05)
@@ -136,6 +156,13 @@ class _Server:
             self.has_ended = True
             if self.process is not None:
                 _end(self.process)
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "PYTHONPATH": os.pathsep.join(import_path()),
+        }
+        return os.environ | LEAN | own
 
     def _is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -177,13 +204,14 @@ def _send_what_is_queued() -> None:
     APILogWorker.drain_all(timeout=DRAIN_S, at_exit=False)
 
 
-def _import_path() -> list[str]:
+def import_path() -> list[str]:
     """Return where this package is found first, before a folder of that name nearby."""
     given = os.environ.get("PYTHONPATH", "")
     return [str(Path(__file__).parents[1]), *filter(None, given.split(os.pathsep))]
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether a server on this machine says that it is well."""
     url = f"http://127.0.0.1:{port}/api/health"
     try:
         with urlopen(url, timeout=5) as answer:

@@ -18,7 +18,11 @@ class ClusterLost(SegpipeError, ConnectionError):
 
 
 class ServerFailed(SegpipeError, RuntimeError):
-    """Prefect's embedded server doesn't start."""
+    """A Prefect server of ours, or what runs beside it, doesn't start or stay up."""
+
+
+class TooManyQuarantined(SegpipeError, RuntimeError):
+    """More slides of a cohort failed than the settings allow."""
 
 
 OF_THE_RUN = (
@@ -28,6 +32,7 @@ OF_THE_RUN = (
     OutputNotWritable,
     ServerFailed,
     SettingsError,
+    TooManyQuarantined,
     WeightsError,
 )
 """Errors that every slide of a run would meet."""

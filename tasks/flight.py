@@ -12,20 +12,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, get_worker
 
-from segpipe.errors import SegpipeError, StageFailed
+from segpipe.errors import SegpipeError, StageFailed, StageStalled
 from tasks.faults import ClusterLost, is_transient
+from tasks.side_by_side import raise_if_stopped
+from tasks.witness import Nobody, Witness
 
 GONE = (
     "The Dask scheduler went away while batches were under way. Finished ones are kept:"
     " start it again and run the same command."
 )
+LOOK_S = 2.0
+"""Between looks at a cluster: who is there, and whether all is to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,8 @@ class Patience:
     """A cluster on which no batch ends for so long is given up."""
     drain_s: float = 60.0
     """How long an error waits for batches under way, so that none is left behind."""
+    lone_tries: int = 2
+    """Tries alone of a unit before it is said to kill workers; others may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,8 @@ class Attempt:
     """Counted from 1."""
     due: float = 0.0
     """Not before this time of the monotonic clock."""
-    alone: bool = False
-    """Nothing else was under way, so a dead worker is this item's doing."""
+    n_alone: int = 0
+    """Which try it is with nothing else of this flight under way; 0 is none such."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +77,18 @@ class Flight:
     resources: dict[str, float]
     """Dask resources each batch needs."""
     patience: Patience
+    witness: Witness = field(default_factory=Nobody)
+    """Who is told of batches and workers."""
+    most_threads: int = 0
+    """Threads that a cluster which grows may come to have."""
+    wait_s: float = 120.0
+    """How long such a cluster may be without workers that can take a batch."""
+    looked: float = -1e9
+    """When the workers were last counted."""
+    n_threads: int = 0
+    """What they had then."""
+    seen: frozenset[str] = frozenset()
+    """Addresses of the workers there were last."""
     delayed: list[Attempt] = field(default_factory=list)
     """To be tried again when due."""
     suspects: deque[Attempt] = field(default_factory=deque)
@@ -98,7 +117,9 @@ class Flight:
                 future, attempt = self._land()
                 result, error = self._outcome(future)
                 if error is None:
-                    yield result
+                    worker, value = result
+                    self.witness.landed(worker)
+                    yield value
                 else:
                     self._try_again(attempt, error)
         except Exception:
@@ -126,35 +147,73 @@ class Flight:
             yield Attempt(item=item)
 
     def _room(self) -> int:
+        if time.monotonic() > self.looked + LOOK_S:
+            self._look()
+        n_threads = max(1, self.n_threads, self.most_threads)
+        window = n_threads * self.patience.in_flight_per_thread
+        return max(0, int(window) - len(self.airborne))
+
+    def _look(self) -> None:
+        """Count the threads; not at every batch, for it costs as much as one."""
+        if self.client.status != "running":
+            raise ClusterLost(GONE)
         try:
-            n_threads = sum(self.client.nthreads().values())
+            threads = self.client.nthreads()
         except OSError as error:
             raise ClusterLost(GONE) from error
-        window = max(1, n_threads) * self.patience.in_flight_per_thread
-        return max(0, int(window) - len(self.airborne))
+        self.looked = time.monotonic()
+        self.n_threads = sum(threads.values())
+        self._look_for_lost(frozenset(threads))
+
+    def _look_for_lost(self, workers: frozenset[str]) -> None:
+        if lost := self.seen - workers:
+            self.witness.lost(sorted(lost))
+        self.seen = workers
 
     def _submit(self, attempt: Attempt) -> None:
         key = f"{self.name}-{self.run}-{next(self.numbers)}"
         future = self.client.submit(
-            self.function,
+            partial(_on_worker, self.function),
             attempt.item,
             key=key,
             resources=self.resources or None,
+            priority=min(1, attempt.n_alone),  # not to wait behind what may kill
             pure=False,
         )
         self.airborne[key] = future, attempt
         future.add_done_callback(lambda ended: self.landed.put(ended.key))
 
     def _land(self) -> tuple[Future, Attempt]:
-        """Wait for an attempt to end, launching delayed ones as they fall due."""
-        deadline = time.monotonic() + self.patience.stall_s
-        while (now := time.monotonic()) < deadline:
-            wake = min([deadline, *(attempt.due for attempt in self.delayed)])
+        """Wait for an attempt to end, launching what falls due or finds room."""
+        since, is_hollow = time.monotonic(), False
+        while (now := time.monotonic()) < (end := since + self._limit_s(is_hollow)):
+            raise_if_stopped()
+            wake = min([end, now + LOOK_S, *(attempt.due for attempt in self.delayed)])
             try:
                 return self.airborne.pop(self.landed.get(timeout=max(0.01, wake - now)))
             except Empty:
                 self._launch()
-        raise self._stalled()
+            if is_hollow != (is_hollow := self._is_hollow()):
+                since = now
+        raise self._stalled(self._limit_s(is_hollow))
+
+    def _limit_s(self, is_hollow: bool) -> float:  # noqa: FBT001 - what _is_hollow says
+        return self.wait_s if is_hollow else self.patience.stall_s
+
+    def _is_hollow(self) -> bool:
+        """Whether this is a cluster that grows, and no worker can take a batch yet."""
+        if not self.most_threads:
+            return False
+        try:
+            found = self.client.sync(self.client.scheduler.identity)["workers"]
+        except OSError as error:
+            raise ClusterLost(GONE) from error
+        able = (
+            all(worker["resources"].get(name, 0) >= n for name, n in needed)
+            for needed in [self.resources.items()]
+            for worker in found.values()
+        )
+        return not any(able)
 
     def _outcome(self, future: Future) -> tuple[Any, Exception | None]:
         """Return the result of an ended future, or its error."""
@@ -168,26 +227,29 @@ class Flight:
     def _try_again(self, attempt: Attempt, error: Exception) -> None:
         """Arrange another try of what failed, or raise why there is none."""
         if isinstance(error, KilledWorker):
-            self._suspect(attempt)
+            self._suspect(attempt, error)
         elif is_transient(error) and attempt.number < self.patience.tries:
             wait_s = self.patience.backoff_s * 2 ** (attempt.number - 1)
             due = time.monotonic() + wait_s
             again = Attempt(item=attempt.item, number=attempt.number + 1, due=due)
             self.delayed.append(again)
+            self.witness.failed(attempt.item, attempt.number, error)
         else:
             raise error
 
-    def _suspect(self, attempt: Attempt) -> None:
+    def _suspect(self, attempt: Attempt, error: KilledWorker) -> None:
         """Cut an item in two, to try the parts alone; name a unit that was alone."""
         halves = _halves(attempt.item)
-        if attempt.alone and len(halves) == 1:
+        n_alone = attempt.n_alone + 1 if len(halves) == 1 else 1
+        if n_alone > self.patience.lone_tries:
             message = (
                 f"{self.name}: {named(attempt.item)} killed every worker that tried "
                 "it, also alone: native code crashed, or memory ran out. Finished "
                 "units are kept. Look at it with --serial, or use a smaller --tile-px."
             )
             raise StageFailed(message)
-        self.suspects.extend(Attempt(item=half, alone=True) for half in halves)
+        self.witness.failed(attempt.item, attempt.number, error)
+        self.suspects.extend(Attempt(item=half, n_alone=n_alone) for half in halves)
 
     def _drain(self) -> None:
         """Wait a while for what is under way to end; its results are on disk."""
@@ -205,14 +267,14 @@ class Flight:
         if futures and self.client.status == "running":
             self.client.cancel(futures, reason="segpipe-stopped")
 
-    def _stalled(self) -> SegpipeError:
+    def _stalled(self, limit_s: float) -> SegpipeError:
         """Say where a cluster stands that doesn't move, and restart who is stuck."""
         held = {
             worker: [self.airborne[key][1].item for key in keys if key in self.airborne]
             for worker, keys in self.client.processing().items()
         }
         stuck = [worker for worker, items in held.items() if items]
-        since = f"for {self.patience.stall_s:g} s"
+        since = f"for {limit_s:g} s"
         if not stuck:
             message = (
                 f"{self.name}: no worker took a batch {since}. There are {len(held)} "
@@ -229,7 +291,7 @@ class Flight:
         )
         self._cancel()  # or the restarted workers would be given the same again
         self.client.restart_workers(stuck, timeout=30, raise_for_error=False)
-        return StageFailed(message)
+        return StageStalled(message)
 
     def _frames(self) -> str:
         """Return the innermost line that each worker is in."""
@@ -248,6 +310,11 @@ class Flight:
             if frames
         }
         return "; ".join(sorted(lines))
+
+
+def _on_worker(function: Callable[[Any], Any], item: Any) -> tuple[str, Any]:  # noqa: ANN401
+    """Return the worker's address with the result."""
+    return get_worker().address, function(item)
 
 
 def named(item: object) -> str:

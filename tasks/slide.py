@@ -20,13 +20,15 @@ from segpipe.stages import (
 )
 from segpipe.stages._stage import Stage, run_stage
 from segpipe.stages.plan import Plan
+from segpipe.stages.slide import planned
 from segpipe.tables.slides import SlideRow
 from tasks import policy
-from tasks.clusters import current_address
+from tasks.clusters import current_cluster
 from tasks.flight import Patience
 from tasks.listening import tell
 from tasks.mapping import dask_map
 from tasks.quarantining import naming_stage
+from tasks.witness import Reporter
 
 PATIENCE = Patience(stall_s=float(os.environ.get("SEGPIPE_STALL_S", "1800")))
 """With the workers; the variable is for tests and for very large tiles."""
@@ -45,6 +47,7 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> quote:
 @task(task_run_name="tile {plan.slide.id}", **policy.STAGE)
 def tile_slide(plan: Plan) -> None:
     """Read the tissue at the network's resolution."""
+    tell(planned(plan))
     _run(tiling.STAGE, plan)
 
 
@@ -84,10 +87,15 @@ def _run(stage: Stage, plan: Plan) -> None:
     name = f"{stage.name} {plan.slide.id}"
     on_gpu = stage.on_device and plan.device != "cpu"
     resources = {"GPU": 1.0} if on_gpu else None
+    reporter = Reporter(slide_id=plan.slide.id, stage=stage.name, listener=tell)
     with (
         naming_stage(lambda: stage.name),
         dask_map(
-            current_address(), name=name, resources=resources, patience=PATIENCE
+            current_cluster(),
+            name=name,
+            resources=resources,
+            patience=PATIENCE,
+            witness=reporter,
         ) as map_,
     ):
-        run_stage(stage, plan, map_=map_, listener=tell)
+        run_stage(stage, plan, map_=map_, listener=reporter.hear)

@@ -19,11 +19,17 @@ settings.load_profile("segpipe")
 TESTS = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items):
-    """Run a folder's tests in one process, so that what they share is made once."""
+def pytest_collection_modifyitems(config, items):
+    """Run a folder's tests in one process, so that what they share is made once.
+
+    What is slow is skipped unless it is asked for by ``-m slow``.
+    """
+    skip_slow = "slow" not in config.getoption("markexpr")
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         item.add_marker(pytest.mark.xdist_group(folder))
+        if skip_slow and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: -m slow"))
 
 
 @pytest.fixture

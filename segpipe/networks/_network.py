@@ -93,7 +93,7 @@ class Network:
     """Geometry of inference."""
     step_px: int
     """Inputs may be larger or smaller than the window's by multiples of this."""
-    activation_bytes_per_px: int = 400
+    activation_bytes_per_px: int = 800
     """Peak of a forward pass on a CPU, in bytes per pixel of the input."""
     heads: Callable[[int], tuple[Head, ...]]
     """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""

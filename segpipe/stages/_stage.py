@@ -3,24 +3,37 @@
 A stage turns *units* (windows, tiles) into written arrays, a batch of units at a time,
 in any order and in any process. The driver prepares, maps, and finishes; a worker
 writes its units, then their receipt. Killed anywhere, it goes on where receipts end.
+
+Driver and workers make sure, before they leave a receipt or replace anything, that the
+slide is still held by the run. A batch that was late in noticing leaves no receipt.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from segpipe.errors import StageFailed
-from segpipe.stages.events import BatchDone, Listener, StageDone, StageStarted, silent
+from segpipe.stages.events import (
+    BatchDone,
+    Listener,
+    StageDone,
+    StageStarted,
+    StageStopped,
+    silent,
+)
+from segpipe.stages.needing import NEEDED_BY, to_run
 from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.plan import Plan
+from segpipe.stages.pricing import check_room
 from segpipe.stages.repairing import revoking_damaged
 from segpipe.stages.stored import ledger_of
-from segpipe.stores.ledger import Receipt
+from segpipe.stores.leases import Hold
+from segpipe.stores.ledger import Ledger, Receipt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,10 +78,12 @@ def run_stage(
 ) -> float:
     """Bring a stage to its end, and return the seconds it took.
 
+    A stage whose results nobody needs any more is left as it is.
+
     Parameters
     ----------
     stage, plan
-        What to run on what.
+        What to run on what; the slide must be held.
     map_
         Executor of the batches: the builtin, or a cluster's.
     listener
@@ -78,30 +93,50 @@ def run_stage(
     ------
     StageFailed
         If units are left without a receipt when the mapper has ended.
+    OutputNotOurs
+        If the slide isn't held by this run, or no more.
     """
+    started = time.perf_counter()
+    try:
+        return _run(stage, plan, map_, listener)
+    except BaseException as error:
+        seconds = time.perf_counter() - started
+        listener(
+            StageStopped(
+                slide_id=plan.slide.id, stage=stage.name, seconds=seconds, error=error
+            )
+        )
+        raise
+
+
+def _run(stage: Stage, plan: Plan, map_: Mapper, listener: Listener) -> float:
     started = time.perf_counter()
     ledger = ledger_of(plan)
     key = plan.keys[stage.name]
     units = stage.units(plan)
-    if ledger.is_closed(stage.name, key):
+    if stage.name not in to_run(closed_stages(ledger, plan.keys)):
         listener(StageDone(plan.slide.id, stage.name, len(units), 0.0, resumed=True))
-        return ledger.seconds(stage.name, key)
+        is_closed = ledger.is_closed(stage.name, key)
+        return ledger.seconds(stage.name, key) if is_closed else 0.0
+    hold = ledger.hold()
     ledger.open(stage.name, key)
-    done = ledger.done_units(stage.name, key)
+    receipts = ledger.receipts(stage.name, key)
+    done = {unit for receipt in receipts for unit in receipt.units}
     if not done:
-        with naming_full_disk(plan.out), revoking_damaged(plan):
+        with naming_full_disk(plan.out), revoking_damaged(plan, hold):
             stage.prepare(plan)
     todo = [unit for unit in units if unit not in done]
-    listener(
-        StageStarted(plan.slide.id, stage.name, len(units), len(units) - len(todo))
-    )
-    work = partial(work_batch, stage, str(ledger.plan_path))
+    n_done, count = len(units) - len(todo), sum(receipt.count for receipt in receipts)
+    listener(StageStarted(plan.slide.id, stage.name, len(units), n_done, count))
+    work = partial(work_batch, stage, str(ledger.plan_path), hold)
     for receipt in map_(work, batches(todo, stage.batch_units)):
         listener(BatchDone(plan.slide.id, stage.name, receipt))
     _check_complete(stage, units, ledger.done_units(stage.name, key))
-    with naming_full_disk(plan.out), revoking_damaged(plan):
+    hold.check()
+    with naming_full_disk(plan.out), revoking_damaged(plan, hold):
         stage.finish(plan)
     seconds = time.perf_counter() - started
+    hold.check()
     ledger.close(stage.name, key, seconds=seconds)
     listener(StageDone(plan.slide.id, stage.name, len(units), seconds, resumed=False))
     return seconds
@@ -113,17 +148,34 @@ def batches(units: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
     return (units[i : i + size] for i in range(0, len(units), size))
 
 
-def work_batch(stage: Stage, plan_path: str, units: tuple[int, ...]) -> Receipt:
+def closed_stages(ledger: Ledger, keys: Mapping[str, str]) -> frozenset[str]:
+    """Return the stages whose results stand under these keys."""
+    return frozenset(
+        stage for stage in NEEDED_BY if ledger.is_closed(stage, keys[stage])
+    )
+
+
+def work_batch(
+    stage: Stage, plan_path: str, hold: Hold, units: tuple[int, ...]
+) -> Receipt:
     """Do a batch in whatever process this is, and leave its receipt.
 
     The plan is read from the ledger rather than shipped, once a process.
+
+    Raises
+    ------
+    OutputNotOurs
+        If the slide is no longer held by the run that the batch is of.
     """
+    hold.check()
     plan = _plan_at(plan_path, Path(plan_path).stat().st_mtime_ns)
     started = time.perf_counter()
     ledger = ledger_of(plan)
-    with naming_full_disk(plan.out), revoking_damaged(plan):
+    with naming_full_disk(plan.out), revoking_damaged(plan, hold):
+        check_room(plan)
         count = stage.work(plan, units)
         seconds = time.perf_counter() - started
+        hold.check()
         receipt = Receipt(units=units, count=count, seconds=seconds)
         ledger.write(stage.name, plan.keys[stage.name], receipt)
     return receipt

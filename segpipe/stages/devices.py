@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from segpipe.config import Settings
 from segpipe.errors import SettingsError
 
 
@@ -30,3 +31,20 @@ def resolve_device(asked: str) -> str:
         )
         raise SettingsError(message)
     return asked
+
+
+def device_of(settings: Settings) -> str:
+    """Return where the network runs for these settings.
+
+    A GPU that is asked for may be that of workers elsewhere: this machine needs none.
+    ``auto`` looks here only.
+
+    Raises
+    ------
+    SettingsError
+        If a GPU is asked for, workers are to be this machine's, and it has none.
+    """
+    elsewhere = settings.scheduler is not None or settings.cluster is not None
+    if elsewhere and settings.device.startswith("cuda"):
+        return settings.device
+    return resolve_device(settings.device)

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.tables.schema import SCHEMA_VERSION
+
+LONG = 100
+"""Letters of an ingredient that is shortened."""
 
 
 def stage_keys(plan: Plan) -> dict[str, str]:
@@ -25,6 +29,35 @@ def stage_keys(plan: Plan) -> dict[str, str]:
 def result_key(plan: Plan) -> str:
     """Return the key of the table: that of its last stage, less the tiling."""
     return _chained(_dependencies(plan, {}))["measure"]
+
+
+def ingredients(plan: Plan) -> dict[str, dict[str, str]]:
+    """Return what enters each stage's key beside the key of the stage before, as text.
+
+    Long lists are said by length and hash: this is for telling what changed.
+    """
+    used = _dependencies(plan, {"tile_px": plan.tiles.tile_px})
+    return {
+        stage.name: {
+            "version of the stage": str(stage.version),
+            **dict(_flat(used[stage.name])),
+        }
+        for stage in STAGES
+    }
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = json.dumps(value)
+            yield prefix + name, text if len(text) < LONG else _shortened(value, text)
+
+
+def _shortened(value: Any, text: str) -> str:  # noqa: ANN401 - any JSON value
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return f"{len(value)} {'items' if isinstance(value, list) else 'letters'} {digest}"
 
 
 def _dependencies(plan: Plan, tiling: dict[str, int]) -> dict[str, dict[str, Any]]:

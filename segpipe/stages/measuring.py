@@ -24,6 +24,7 @@ from segpipe.stages.stored import (
     IMAGE,
     NUCLEI_0,
     PARTS,
+    ledger_of,
     map_path,
     read_tiles,
     read_windows,
@@ -88,6 +89,7 @@ def finish(plan: Plan) -> None:
     with TableWriter(path, metadata=_metadata(plan)) as writer:
         for rows in _rows(plan):
             writer.append(rows)
+        ledger_of(plan).hold()  # the table of a run that lost the slide isn't published
 
 
 def _rows(plan: Plan) -> Iterator[Columns]:

@@ -22,6 +22,7 @@ from segpipe.stages.stored import NUCLEI_INDEX
 from segpipe.stitching.ranking import Ranked
 from segpipe.stores.durable import replacing
 from segpipe.stores.layout import Layout
+from segpipe.stores.sealed import seal, sealed_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,13 @@ def write_index(plan: Plan, starts: NDArray[np.int64], rows: Iterable[Ranked]) -
             stack.enter_context(replacing(_path(plan, name)))
             for name in ("lookup", "nuclei", "starts")
         )
-        starts.tofile(blocks)
+        blocks.write_bytes(starts.tobytes())
         with names.open("wb") as lookup_file, nuclei.open("wb") as nuclei_file:
             for row in rows:
-                row.lookup.tofile(lookup_file)
-                row.nuclei.tofile(nuclei_file)
+                lookup_file.write(row.lookup.tobytes())
+                nuclei_file.write(row.nuclei.tobytes())
+        for path in (names, nuclei, blocks):
+            seal(path)
 
 
 def read_index(plan: Plan) -> NucleiIndex:
@@ -83,9 +86,10 @@ def _mapped(plan: Plan, name: str, dtype: DTypeLike) -> NDArray[Any]:
     """Map an array of the index; an empty one can't be mapped."""
     path = _path(plan, name)
     try:
-        if path.stat().st_size == 0:
+        n_rows = sealed_size(path) // np.dtype(dtype).itemsize
+        if n_rows == 0:
             return np.zeros(0, dtype)
-        return np.memmap(path, dtype, mode="r")
+        return np.memmap(path, dtype, mode="r", shape=n_rows)
     except (OSError, ValueError) as error:
         message = (
             f"The list of nuclei at {path} can't be read: {error}. Run again: it is "

@@ -6,15 +6,12 @@ import errno
 import json
 import os
 import shutil
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from segpipe.config import SlideRef
-from segpipe.errors import OutputNotOurs, OutputNotWritable
+from segpipe.errors import DiskFull, OutputNotOurs, OutputNotWritable
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
 
@@ -60,7 +57,7 @@ def naming_full_disk(out: Path) -> Iterator[None]:
 
     Raises
     ------
-    OutputNotWritable
+    DiskFull
         With the room that is left.
     """
     try:
@@ -73,7 +70,7 @@ def naming_full_disk(out: Path) -> Iterator[None]:
             f"{os.strerror(error.errno)}: {out} has {free_gib:.2f} GiB free. Make room "
             "and run the same command again; what is finished is kept."
         )
-        raise OutputNotWritable(message) from error
+        raise DiskFull(message) from error
 
 
 def _unwritable(out: Path, reason: str) -> str:
@@ -92,26 +89,3 @@ def _refuse_foreign(out: Path) -> None:
             "folder or a new one."
         )
         raise OutputNotOurs(message)
-
-
-def quarantine(
-    layout: Layout, slide: SlideRef, error: BaseException, stage: str
-) -> str:
-    """Write down why a slide can't be done, and return the reason in one sentence."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    record = {
-        "slide_id": slide.id,
-        "path": str(slide.path),
-        "reason": reason,
-        "error": type(error).__name__,
-        "stage": stage,
-        "traceback": "".join(traceback.format_exception(error)),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_text(layout.quarantine(slide.id), json.dumps(record, indent=1))
-    return reason
-
-
-def release(layout: Layout, slide_id: str) -> None:
-    """Take back a slide's quarantine, because it succeeded."""
-    layout.quarantine(slide_id).unlink(missing_ok=True)

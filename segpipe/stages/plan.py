@@ -91,6 +91,19 @@ class Price(Frozen):
     """Disk that stays taken afterwards."""
 
 
+class Grounds(Frozen):
+    """What a plan rests on; see `segpipe.stages.grounds`."""
+
+    path: Path
+    """The slide, absolute."""
+    signature: str
+    """Sizes and times of the slide's files and the mask's, hashed."""
+    content: str
+    """Hash of the slide's content and the mask's; empty if unknown."""
+    choices: str
+    """Hash of all else: settings, weights, versions."""
+
+
 class Plan(Frozen):
     """What will be done to a slide."""
 
@@ -100,6 +113,8 @@ class Plan(Frozen):
     """The reader that opens it."""
     fingerprint: str
     """Hash of the slide's content."""
+    grounds: Grounds
+    """What the plan rests on, as it was before the slide was opened."""
     slide_mpp: float
     """Micrometres per level-0 pixel."""
     slide_shape: tuple[int, int]

@@ -16,9 +16,15 @@ from segpipe.networks import Card, card_of, network, weights_file
 from segpipe.slides import open_slide, reader_of, slide_fingerprint
 from segpipe.slides._protocol import Slide
 from segpipe.stages.canvas import choose_canvas
-from segpipe.stages.devices import resolve_device
+from segpipe.stages.devices import device_of
+from segpipe.stages.grounds import (
+    choices_of,
+    content_of,
+    model_digest,
+    signature_of,
+)
 from segpipe.stages.keys import result_key, stage_keys
-from segpipe.stages.plan import HeadRef, NetworkRef, Plan
+from segpipe.stages.plan import Grounds, HeadRef, NetworkRef, Plan
 from segpipe.stages.pricing import check_budget, price
 from segpipe.stages.tissue_mask import find_tissue, select_windows
 from segpipe.tiling.grid import TileGrid
@@ -50,9 +56,17 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
     """
     ref = network_ref(settings)
     card = card_of(_weights_path(settings))
-    device = resolve_device(settings.device)
+    device = device_of(settings)
     given = slide.tissue_mask or settings.tissue_mask
     path = slide.path.resolve()
+    signature = signature_of(slide, settings)
+    fingerprint = slide_fingerprint(path)
+    grounds = Grounds(
+        path=path,
+        signature=signature,
+        content=content_of(slide, settings, fingerprint),
+        choices=choices_of(slide, settings, model_digest(ref, card.mpp, device)),
+    )
     with open_slide(path) as opened:
         mpp = slide_mpp(opened, slide.mpp or settings.mpp)
         canvas = choose_canvas(opened.levels, mpp, card.mpp)
@@ -67,7 +81,8 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
     draft = Plan(
         slide=slide.model_copy(update={"path": path}),
         reader=reader_of(path).name,
-        fingerprint=slide_fingerprint(path),
+        fingerprint=fingerprint,
+        grounds=grounds,
         slide_mpp=mpp,
         slide_shape=shape,
         n_levels=n_levels,

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 
 from segpipe.config import Settings
-from segpipe.errors import BudgetExceeded
+from segpipe.errors import BudgetExceeded, DiskFull
 from segpipe.networks import network as find_network
 from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
+from segpipe.stages.tissue_mask import MASK_MPP, MOST_PIXELS
 
 RUNTIME_BYTES = 700 * 2**20
 """A process with torch, numba and zarr imported and compiled."""
@@ -23,10 +24,18 @@ DECODING_BYTES_PER_PX = 48
 """Maps, filters, costs, queue and labels while a tile is decoded."""
 MEASURING_BYTES_PER_PX = 24
 """Labels, pixels and maps while a tile is measured."""
+FLOOR_BYTES = 64 * 2**20
+"""What stays free on the disk of the results, for what others write there."""
+BATCH_BYTES_PER_PX = 24
+"""A batch is up to eight windows of three bytes, or four tiles of labels."""
+LOOKING_BYTES_PER_PX = 72
+"""Pixels of the overview, and what they are turned into while tissue is looked for."""
 NUCLEI_PER_PX = 1 / 400
 """The densest tissue, at 0.5 um per pixel."""
 BYTES_PER_NUCLEUS = 600
 """A row with its contour."""
+INDEX_BYTES_PER_NUCLEUS = 200
+"""Its records in its tiles and among the slide's."""
 
 
 def price(
@@ -45,15 +54,26 @@ def price(
     tissue_px = n_windows * network.output_px**2
     map_bytes = sum(head.n_channels for head in network.heads)
     rows_bytes = int(tissue_px * NUCLEI_PER_PX) * BYTES_PER_NUCLEUS
-    kept = {"image": 3 * tissue_px, "maps": map_bytes * tissue_px}
     labels_bytes = tissue_px // 8
+    index_bytes = int(tissue_px * NUCLEI_PER_PX) * INDEX_BYTES_PER_NUCLEUS
+    kept = {
+        "image": 3 * tissue_px,
+        "maps": map_bytes * tissue_px + labels_bytes + index_bytes,
+    }
     always = labels_bytes + rows_bytes
     return Price(
         worker_bytes=RUNTIME_BYTES + max(window_bytes, tile_bytes),
-        driver_bytes=RUNTIME_BYTES + int(tissue_px * NUCLEI_PER_PX) * 200,
-        disk_bytes=sum(kept.values()) + always + labels_bytes + rows_bytes,
+        driver_bytes=RUNTIME_BYTES
+        + max(int(tissue_px * NUCLEI_PER_PX) * 200, _looking_bytes(canvas)),
+        disk_bytes=sum(kept.values()) + always + rows_bytes,
         kept_bytes=always + sum(kept[name] for name in settings.keep),
     )
+
+
+def _looking_bytes(canvas: Canvas) -> int:
+    """Return what finding the tissue takes."""
+    seen_px = canvas.box.area * (canvas.mpp / MASK_MPP[0]) ** 2
+    return int(min(seen_px, MOST_PIXELS)) * LOOKING_BYTES_PER_PX
 
 
 def check_budget(plan: Plan) -> None:
@@ -68,21 +88,50 @@ def check_budget(plan: Plan) -> None:
     _check_disk(plan)
 
 
+def check_room(plan: Plan) -> None:
+    """Stop a run before it fills the disk; asked before each batch.
+
+    Raises
+    ------
+    DiskFull
+        If less is free than ``FLOOR_BYTES``, or than one batch of each worker may take.
+    """
+    n_workers = plan.settings.workers or default_workers()
+    batch_bytes = BATCH_BYTES_PER_PX * max(
+        plan.settings.tile_px**2, plan.network.output_px**2
+    )
+    floor = max(FLOOR_BYTES, n_workers * batch_bytes)
+    free = shutil.disk_usage(plan.out).free
+    if free < floor:
+        message = (
+            f"Stopped before the disk is full: {plan.out} has {_gib(free)} free, and "
+            f"{_gib(floor)} must stay free while slides are worked on. Make room and "
+            "run the same command again; what is finished is kept."
+        )
+        raise DiskFull(message)
+
+
 def default_workers() -> int:
     """Return how many workers this machine has cores for."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 
 
 def _check_memory(plan: Plan) -> None:
-    if plan.settings.scheduler is not None:
+    if plan.settings.scheduler is not None or plan.settings.cluster is not None:
         return  # the workers' memory is elsewhere
     n_workers = plan.settings.workers or default_workers()
-    needed = n_workers * plan.price.worker_bytes + plan.price.driver_bytes
+    # What the driver holds of each other slide that is under way, as if all were like
+    # this one.
+    others = plan.settings.slides_at_once - 1
+    driver_bytes = plan.price.driver_bytes + others * (
+        plan.price.driver_bytes - RUNTIME_BYTES
+    )
+    needed = n_workers * plan.price.worker_bytes + driver_bytes
     available = psutil.virtual_memory().available
     if needed > available:
         message = (
             f"{n_workers} workers need {_gib(plan.price.worker_bytes)} each and the "
-            f"driver {_gib(plan.price.driver_bytes)}, {_gib(needed)} together; "
+            f"driver {_gib(driver_bytes)}, {_gib(needed)} together; "
             f"{_gib(available)} are free. Use fewer --workers, or a --tile-px below "
             f"{plan.settings.tile_px}."
         )

@@ -2,65 +2,110 @@
 
 from __future__ import annotations
 
-import shutil
-
+from segpipe.errors import SlideChanged
 from segpipe.stages.describing import describe
-from segpipe.stages.outputs import release
+from segpipe.stages.finished import (
+    Done,
+    done_path,
+    is_whole,
+    read_row,
+    with_path,
+    write_done,
+)
+from segpipe.stages.grounds import content_of, signature_of
+from segpipe.stages.keeping import arrays_of, dropped_stages
+from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.picturing import write_report
-from segpipe.stages.plan import Plan
-from segpipe.stages.stored import IMAGE, MAPS, ledger_of, store_of
-from segpipe.stores.durable import write_text
+from segpipe.stages.plan import Grounds, Plan
+from segpipe.stages.quarantine import release
+from segpipe.stages.repairing import reopening_damaged, sweep_left_over
+from segpipe.stages.stored import ledger_of, store_of
+from segpipe.stores.durable import remove_tree, write_text
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import SlideRow
+
+
+def begin(plan: Plan) -> None:
+    """Take back the row of an earlier result, before what it vouches for is changed."""
+    ledger = ledger_of(plan)
+    ledger.hold()
+    done_path(ledger).unlink(missing_ok=True)
+    ledger.row_path.unlink(missing_ok=True)
 
 
 def publish(plan: Plan) -> SlideRow:
     """Write the report and the row of a slide whose table stands; drop the rest.
 
     The row is the last thing written before anything is dropped: with it the slide is
-    done, without it the next run goes on.
+    done, without it the next run goes on. That nothing is left to do is noted last.
+
+    Raises
+    ------
+    SlideChanged
+        If the slide is another than the one that was planned.
     """
-    row = describe(plan)
-    if plan.settings.report:
-        write_report(plan, row)
+    ledger_of(plan).hold()
+    sweep_left_over(plan)
+    with naming_full_disk(plan.out), reopening_damaged(plan):
+        row = describe(plan)
+        if plan.settings.report:
+            write_report(plan, row)
+    grounds = _confirmed(plan)  # the report reads the slide too
+    ledger_of(plan).hold()
     write_text(ledger_of(plan).row_path, row.to_json())
     tidy(plan)
+    write_done(ledger_of(plan), Done(result_key=row.result_key, grounds=grounds))
     return row
 
 
 def already_done(plan: Plan) -> SlideRow | None:
     """Return the row of an earlier run that came to this plan's result, if any.
 
-    What that run was to keep must be there too.
+    What that run was to keep must be there too. A damaged row is none.
     """
-    path = ledger_of(plan).row_path
-    if not path.exists() or not Layout(plan.out).table(plan.slide.id).exists():
+    ledger = ledger_of(plan)
+    row = read_row(ledger)
+    if row is None or row.result_key != plan.result_key:
         return None
-    row = SlideRow.from_json(path.read_text())
-    store = store_of(plan)
-    wanted = {"image": IMAGE, "maps": MAPS}
-    kept = all((store.root / wanted[name]).exists() for name in plan.settings.keep)
-    if row.result_key != plan.result_key or not kept:
+    if not is_whole(Layout(plan.out), plan.slide.id, plan.settings.keep):
         return None
+    row = with_path(ledger, row, plan.slide.path)
     tidy(plan)
+    write_done(ledger, Done(result_key=row.result_key, grounds=plan.grounds))
     return row
+
+
+def _confirmed(plan: Plan) -> Grounds:
+    """Return what the result rests on, with the slide's files as they look now.
+
+    A slide that is gone now was there while it was read.
+    """
+    signature = signature_of(plan.slide, plan.settings)
+    if signature in {plan.grounds.signature, ""}:
+        return plan.grounds
+    content = content_of(plan.slide, plan.settings)
+    if content != plan.grounds.content:
+        message = (
+            f"{plan.slide.path} was replaced or changed while it was segmented, so its "
+            "nuclei may be of two slides. Run again when it is copied to the end."
+        )
+        raise SlideChanged(message)
+    return plan.grounds.model_copy(update={"signature": signature})
 
 
 def tidy(plan: Plan) -> None:
     """Drop scratch arrays and the intermediate arrays that aren't kept.
 
-    With the arrays go the receipts that vouch for them.
+    Before the arrays go the receipts that vouch for them.
     """
-    layout, ledger, store = Layout(plan.out), ledger_of(plan), store_of(plan)
-    for scratch in (layout.scratch, layout.parts, layout.instances):
-        shutil.rmtree(scratch(plan.slide.id), ignore_errors=True)
-    for stage in ("label", "stitch", "measure"):
+    layout, ledger = Layout(plan.out), ledger_of(plan)
+    ledger.hold()
+    stages = dropped_stages(plan.settings.keep)
+    for stage in stages:
         ledger.forget(stage)
-    if "maps" not in plan.settings.keep:
-        ledger.forget("predict")
-        store.drop(MAPS)
-    if "image" not in plan.settings.keep:
-        ledger.forget("tile")
-        store.drop(IMAGE)
-        store.forget_image()
+    for stage in stages:
+        for array in arrays_of(stage, layout, plan.slide.id):
+            remove_tree(array)
+    if "tile" in stages:
+        store_of(plan).forget_image()
     release(layout, plan.slide.id)

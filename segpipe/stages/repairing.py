@@ -1,4 +1,7 @@
-"""What is damaged on disk loses its receipts, so that the next run makes it anew."""
+"""What is damaged on disk loses its receipts, so that the next run makes it anew.
+
+And what killed processes left half written is swept away.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ from segpipe.stages.stored import (
     RECORDS,
     TILE_LABELS,
     ledger_of,
+    store_of,
 )
+from segpipe.stores.durable import sweep
+from segpipe.stores.layout import Layout
+from segpipe.stores.leases import Hold
 from segpipe.tiling.grid import TileGrid
 
 _MAKERS = {
@@ -27,23 +34,53 @@ _MAKERS = {
     RECORDS: "label",
     NUCLEI_INDEX: "stitch",
     NUCLEI_0: "stitch",
+    "labels": "stitch",
     PARTS: "measure",
 }
-"""Which stage makes what; maps by the name of their group."""
+"""Which stage makes what; maps and labels by the name of their group."""
+
+
+def sweep_left_over(plan: Plan) -> None:
+    """Remove what killed processes left half written among a slide's results."""
+    layout, slide_id = Layout(plan.out), plan.slide.id
+    store_of(plan).sweep()
+    for path in (layout.table, layout.report, layout.overlay):
+        sweep(path(slide_id).parent, path(slide_id).name)
 
 
 @contextmanager
-def revoking_damaged(plan: Plan) -> Iterator[None]:
+def revoking_damaged(plan: Plan, hold: Hold) -> Iterator[None]:
     """Let an error of a damaged store pass, and take back what vouches for the damage.
 
     The stage that made it is open again for the units that overlap the damage. Stages
     after it stay as they are: what is made anew is the same to the bit.
+
+    Raises
+    ------
+    OutputNotOurs
+        Instead, if the slide isn't held any more: another run works on the store.
     """
     try:
         yield
     except StoreDamaged as error:
+        hold.check()
         if error.array is not None:
             _revoke(plan, error.array, error.box)
+        raise
+
+
+@contextmanager
+def reopening_damaged(plan: Plan) -> Iterator[None]:
+    """As `revoking_damaged`, for who reads results after the last stage is closed.
+
+    That stage is open again, or nobody would need what is to be made anew.
+    """
+    hold = ledger_of(plan).hold()
+    try:
+        with revoking_damaged(plan, hold):
+            yield
+    except StoreDamaged:
+        ledger_of(plan).forget("measure")
         raise
 
 

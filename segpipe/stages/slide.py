@@ -8,13 +8,14 @@ from pathlib import Path
 
 from segpipe.config import Settings, SlideRef
 from segpipe.stages._stage import Mapper, run_stage
-from segpipe.stages.events import Listener, silent
+from segpipe.stages.events import Listener, SlidePlanned, silent
+from segpipe.stages.explaining import note_ingredients
 from segpipe.stages.naming import slide_id_of
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.planning import plan_slide
-from segpipe.stages.publishing import already_done, publish
+from segpipe.stages.publishing import already_done, begin, publish
 from segpipe.stages.stored import ledger_of
 from segpipe.stores.durable import write_text
 from segpipe.tables.slides import SlideRow
@@ -61,10 +62,26 @@ def segment_slide(
     with held(plan):
         row = already_done(plan)
         if row is None:
+            begin(plan)
+            listener(planned(plan))
             for stage in STAGES:
                 run_stage(stage, plan, map_=map_, listener=listener)
             row = publish(plan)
     return row
+
+
+def planned(plan: Plan) -> SlidePlanned:
+    """Say what a slide takes."""
+    return SlidePlanned(
+        slide_id=plan.slide.id,
+        tissue_mm2=plan.tissue_mm2,
+        n_units={stage.name: len(stage.units(plan)) for stage in STAGES},
+        keys=plan.keys,
+        network=plan.network.name,
+        device=plan.device,
+        worker_bytes=plan.price.worker_bytes,
+        disk_bytes=plan.price.disk_bytes,
+    )
 
 
 @contextmanager
@@ -73,6 +90,7 @@ def held(plan: Plan) -> Iterator[None]:
     ledger = ledger_of(plan)
     with ledger.held():
         write_text(ledger.plan_path, plan.model_dump_json())
+        note_ingredients(plan)
         yield
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from segpipe.stages.stored import RECORDS
 from segpipe.stitching.seams import TileLabels
 from segpipe.stores.durable import replacing
 from segpipe.stores.layout import Layout
+from segpipe.stores.sealed import read_sealed, seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,10 @@ class TileRecords:
 def write_records(plan: Plan, index: int, tile: TileRecords) -> None:
     """Write a tile's records, durably."""
     arrays = {field.name: getattr(tile, field.name) for field in fields(tile)}
-    with replacing(_path(plan, index)) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with replacing(_path(plan, index)) as temporary:
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        seal(temporary)
 
 
 def read_records(plan: Plan, index: int) -> TileRecords:
@@ -65,15 +68,16 @@ def read_records(plan: Plan, index: int) -> TileRecords:
     Raises
     ------
     StoreDamaged
-        If the file is missing or truncated.
+        If the file is missing or isn't what was written.
     """
     path = _path(plan, index)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        content = BytesIO(read_sealed(path))
+        with np.load(content, allow_pickle=False) as stored:
             return TileRecords(
                 **{field.name: stored[field.name] for field in fields(TileRecords)}
             )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError) as error:
         message = (
             f"Records of tile {index} at {path} can't be read: {error}. Run again: "
             "the tile is decoded anew."

@@ -14,6 +14,7 @@ from segpipe.stages.canvas import read_canvas
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import IMAGE, TISSUE, store_of
 from segpipe.stages.tissue_mask import find_tissue
+from segpipe.stages.unchanged import check_unchanged
 from segpipe.stores.slide_store import ArraySpec
 
 
@@ -26,6 +27,7 @@ def prepare(plan: Plan) -> None:
     )
     store.describe_image(plan.slide.id, plan.canvas.mpp)
     _keep_tissue(plan)
+    check_unchanged(plan)
 
 
 def _keep_tissue(plan: Plan) -> None:
@@ -52,6 +54,7 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
             core = plan.windows.core(index)
             rgb = read_canvas(slide, plan.canvas, core)
             store.write(IMAGE, core, to_planes(rgb))
+    check_unchanged(plan)
     return sum(plan.windows.core(index).area for index in units)
 
 

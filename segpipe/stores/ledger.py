@@ -13,15 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from segpipe.stores import leases
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock
-    fcntl = None  # type: ignore[assignment]
-
-from segpipe.errors import OutputNotOurs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +46,11 @@ class Ledger:
     def plan_path(self) -> Path:
         """The plan that workers read."""
         return self.folder / "plan.json"
+
+    @property
+    def ingredients_path(self) -> Path:
+        """What went into the keys of the last run."""
+        return self.folder / "ingredients.json"
 
     @property
     def row_path(self) -> Path:
@@ -92,13 +91,19 @@ class Ledger:
         write_text(self._manifest(stage, key), json.dumps(manifest))
 
     def is_closed(self, stage: str, key: str) -> bool:
-        """Whether the stage ended under this key."""
-        return self._manifest(stage, key).exists()
+        """Whether the stage ended under this key; a damaged manifest says no."""
+        return self._closed_after(stage, key) is not None
 
     def seconds(self, stage: str, key: str) -> float:
         """Return how long a closed stage took."""
-        manifest = json.loads(self._manifest(stage, key).read_text())
-        return float(manifest["seconds"])
+        return self._closed_after(stage, key) or 0.0
+
+    def _closed_after(self, stage: str, key: str) -> float | None:
+        try:
+            manifest = json.loads(self._manifest(stage, key).read_text())
+            return float(manifest["seconds"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
 
     def revoke(self, stage: str, key: str, units: Collection[int]) -> None:
         """Take back the receipts of some units, because what they vouch for is gone.
@@ -106,11 +111,11 @@ class Ledger:
         Units of the same batches lose theirs too. The stage is open again.
         """
         lost = set(units)
+        self._manifest(stage, key).unlink(missing_ok=True)
         for path in self._stage(stage, key).glob("[0-9]*.json"):
             receipt = _read(path)
             if receipt is None or not lost.isdisjoint(receipt.units):
                 path.unlink(missing_ok=True)
-        self._manifest(stage, key).unlink(missing_ok=True)
 
     def forget(self, stage: str) -> None:
         """Drop every receipt of a stage, because what they vouch for is gone."""
@@ -118,8 +123,12 @@ class Ledger:
             shutil.rmtree(folder)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the slide for this process; the hold ends with the process.
+    def held(
+        self, timing: leases.LeaseTiming = leases.DEFAULT_TIMING
+    ) -> Iterator[leases.Hold]:
+        """Hold the slide for this process, on all hosts that share the folder.
+
+        The hold ends with the process, however it ends (see `segpipe.stores.leases`).
 
         Raises
         ------
@@ -127,17 +136,18 @@ class Ledger:
             If another process holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    message = (
-                        f"Slide {self.slide_id} in {self.layout.out} is being worked "
-                        "on by another run. Wait for it, or use another --out."
-                    )
-                    raise OutputNotOurs(message) from error
-            yield
+        with leases.holding(self.folder, timing) as hold:
+            yield hold
+
+    def hold(self) -> leases.Hold:
+        """Return this process's hold on the slide, as `held` gave it.
+
+        Raises
+        ------
+        OutputNotOurs
+            If it has none, or another process took it.
+        """
+        return leases.hold_of_this_process(self.folder)
 
     def _stage(self, stage: str, key: str) -> Path:
         return self.folder / f"{stage}-{key}"

@@ -6,7 +6,6 @@ windows, label maps by tiles. Everything carries a checksum.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -20,7 +19,10 @@ from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
+from segpipe.stores.durable import remove_tree
 from segpipe.stores.ngff import label_metadata, multiscale_metadata
+
+_NO_METADATA = (FileNotFoundError, zarr.errors.NodeNotFoundError, ValueError, KeyError)
 
 Fill = Literal[0, 255]
 
@@ -118,8 +120,16 @@ class SlideStore:
         return (self.root / path / "zarr.json").exists()
 
     def drop(self, path: str) -> None:
-        """Remove an array or a group with all it holds."""
-        shutil.rmtree(self.root / path, ignore_errors=True)
+        """Remove an array or a group with all it holds, whole or not at all."""
+        remove_tree(self.root / path)
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed left of chunks half written.
+
+        Only while nobody writes.
+        """
+        for left_over in self.root.rglob("*.partial"):  # zarr's LocalStore names them
+            left_over.unlink(missing_ok=True)
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape of an array."""
@@ -149,15 +159,23 @@ class SlideStore:
     def _open(self, path: str) -> zarr.Array[Any]:
         try:
             return zarr.open_array(self._local(path), mode="r+")
-        except (FileNotFoundError, zarr.errors.NodeNotFoundError) as error:
+        except _NO_METADATA as error:
             message = (
-                f"Array {path} is missing from {self.root}. Run again: it is computed "
-                "anew."
+                f"Array {path} of {self.root} is missing, or what describes it is "
+                f"damaged: {error}. Run again: it is computed anew."
             )
             raise StoreDamaged(message, array=path) from error
 
     def _group(self, path: str) -> zarr.Group:
-        return zarr.open_group(self._local(path), mode="a", zarr_format=3)
+        try:
+            return zarr.open_group(self._local(path), mode="a", zarr_format=3)
+        except _NO_METADATA as error:
+            (self.root / path / "zarr.json").unlink(missing_ok=True)
+            message = (
+                f"What describes group /{path} of {self.root} was damaged: {error}. "
+                "Run again: it is written anew."
+            )
+            raise StoreDamaged(message, array=path or "image") from error
 
     def _local(self, path: str) -> str:
         return str(self.root / path) if path else str(self.root)

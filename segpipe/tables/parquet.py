@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from segpipe.errors import StageFailed, StoreDamaged
 from segpipe.stores.durable import replacing
+from segpipe.stores.sealed import read_sealed, seal
 from segpipe.tables.rows import Rows, file_schema, rows_schema, to_rows
 from segpipe.tables.schema import COLUMNS, DICTIONARY_COLUMNS, SCHEMA_VERSION, Columns
 
@@ -35,11 +36,10 @@ def write_part(path: Path, columns: Columns) -> None:
     """
     rows = to_rows(columns)
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    with (
-        replacing(path) as temporary,
-        pa.ipc.new_file(str(temporary), rows.schema, options=options) as writer,
-    ):
-        writer.write_table(rows)
+    with replacing(path) as temporary:
+        with pa.ipc.new_file(str(temporary), rows.schema, options=options) as writer:
+            writer.write_table(rows)
+        seal(temporary)
 
 
 def read_part(path: Path) -> Rows:
@@ -51,9 +51,8 @@ def read_part(path: Path) -> Rows:
         If the file is missing, damaged, or of another schema.
     """
     try:
-        with pa.OSFile(str(path)) as file:
-            rows = pa.ipc.open_file(file).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
+        rows = pa.ipc.open_file(read_sealed(path)).read_all()
+    except (OSError, ValueError) as error:
         message = (
             f"The rows of a tile can't be read from {path}: {error}. "
             "Run again: the tile is measured anew."

@@ -1,6 +1,6 @@
 """Is our decoding as good as the published one on maps that a network predicts?
 
-    python tests/benchmarks/decoder_quality.py --manifest CSV [--split dev] [--images 12]
+    python tests/benchmarks/decoder_quality.py --manifest CSV [--images 12]
 
 Predicts annotated images once, decodes the maps by the constants of the weights' card
 and by the published algorithm, with its filter as published and scaled to the network's

@@ -83,8 +83,8 @@ def clone_results(slides, layout):
 
 
 def timed(command, environment):
-    """Return how long a command took, and what it said on stdout."""
-    started = time.perf_counter()
+    """Return how long a command took, in words, and what it said on stdout."""
+    started, before = time.perf_counter(), os.times()
     ended = subprocess.run(
         [sys.executable, *command],
         capture_output=True,
@@ -92,7 +92,9 @@ def timed(command, environment):
         check=True,
         env=os.environ | environment,
     )
-    return time.perf_counter() - started, ended.stdout
+    seconds, after = time.perf_counter() - started, os.times()
+    cpu = sum(after[2:4]) - sum(before[2:4])
+    return f"{seconds:.1f} s ({cpu:.1f} s of CPU)", ended.stdout
 
 
 def main(n_slides):
@@ -110,13 +112,13 @@ def main(n_slides):
             found = json.loads(said)
             assert found["n_unchanged"] == n_slides, found["n_unchanged"]
             assert not (home / "prefect.db").exists(), "a server was started"
-            print(f"segpipe run, {which}: {seconds:.1f} s")  # noqa: T201
+            print(f"segpipe run, {which}: {seconds}")  # noqa: T201
         flow = ["-c", BY_FLOW, str(inbox), str(layout.out)]
         seconds, said = timed(flow, environment)
         in_flow, state = said.split(maxsplit=1)
         assert state.strip() == f"Completed {{'unchanged': {n_slides}}}", said
         print(f"flow segment-cohort: {float(in_flow):.1f} s")  # noqa: T201
-        print(f"  with Prefect's server and imports: {seconds:.1f} s")  # noqa: T201
+        print(f"  with Prefect's server and imports: {seconds}")  # noqa: T201
 
 
 if __name__ == "__main__":

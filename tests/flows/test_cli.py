@@ -4,19 +4,21 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.exits import exits
+from flows.exits import UNWIND_S, Terminated, exits
 from segpipe.errors import MppMissing, StageFailed
 from segpipe.stages.outputs import prepare_out
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import read_slides
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cmu-1-small-region.svs"
 RUNNER = CliRunner()
 
 
@@ -86,6 +88,27 @@ def test_a_slide_that_is_refused_ends_with_2_and_is_quarantined(tmp_path, broken
     assert "Traceback" not in ended.output
 
 
+def test_quiet_says_only_what_went_wrong(tmp_path, broken, slide, serial):
+    same = ("--serial", "--tile-px", "256", "--keep", "image,maps", "--quiet")
+    ended = segpipe("run", slide.path, "--out", serial, *same)
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
+    ended = segpipe("run", broken, "--out", tmp_path / "out", *same)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "quarantined  broken" in ended.stderr
+
+
+def test_log_and_metrics_are_kept_where_asked(tmp_path, slide, serial):
+    log, metrics = tmp_path / "run.jsonl", tmp_path / "segpipe.prom"
+    ended = segpipe(
+        "run", slide.path, "--out", serial, "--serial", "--tile-px", "256",
+        "--keep", "image,maps", "--log-file", log, "--metrics-file", metrics,
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["run_started", "slide_unchanged", "run_ended"]
+    assert 'segpipe_slides_total{status="unchanged"' in metrics.read_text()
+
+
 @pytest.mark.usefixtures("broken")
 def test_a_cohort_with_bad_slides_ends_with_3(tmp_path):
     (tmp_path / "empty.tif").touch()
@@ -146,6 +169,7 @@ def test_one_mask_for_many_slides_is_refused(tmp_path, slide, broken):
         (StageFailed("unit 3"), 1, "error: unit 3"),
         (OSError(5, "Input/output error"), 1, "Input/output error"),
         (ZeroDivisionError("x"), 1, "unexpected ZeroDivisionError"),
+        (Terminated(), 143, "goes on from here"),
     ],
     ids=repr,
 )
@@ -211,6 +235,7 @@ def test_networks_and_readers_are_listed(command, listed):
         "run",
         "plan",
         "inspect",
+        "gc",
         "export",
         "train",
         "evaluate",
@@ -259,6 +284,79 @@ def test_a_done_slide_that_is_replaced_by_a_broken_one_is_quarantined(tmp_path, 
     path.write_bytes(slide.path.read_bytes())
     assert segpipe(*arguments).exit_code == 0
     assert [row.status for row in read_slides(Layout(out).slides)] == ["done"]
+
+
+def record_of(out, slide_id):
+    return json.loads(Layout(out).quarantine(slide_id).read_text())
+
+
+def test_quarantined_slides_are_passed_over_until_they_change_or_one_asks(tmp_path):
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    for name in ("a.svs", "b.svs"):
+        (inbox / name).write_bytes(b"no slide at all")
+
+    def run(*options):
+        ended = segpipe("run", inbox, "--out", out, "--serial", "--json", *options)
+        assert ended.exit_code == 3, ended.output
+        tries = [record_of(out, name)["n_attempts"] for name in "ab"]
+        return json.loads(ended.stdout)["n_passed_over"], tries
+
+    assert run() == (0, [1, 1])
+    assert run() == (2, [1, 1])
+    (inbox / "b.svs").write_bytes(b"no slide either")
+    assert run() == (1, [1, 2])
+    assert run("--retry-quarantined") == (0, [2, 3])
+    assert run("--mpp", "0.5") == (0, [3, 4])
+    record = record_of(out, "a")
+    assert record["error"] == "SlideCorrupt"
+    assert record["stage"] == "plan"
+    assert record["traceback"].startswith("Traceback")
+    ended = segpipe("run", inbox, "--out", out, "--serial", "--mpp", "0.5")
+    assert "2 of them were quarantined by an earlier run" in ended.stdout
+    assert "--retry-quarantined" in ended.stdout
+
+
+def test_a_slide_alone_that_is_passed_over_ends_as_when_it_was_tried(tmp_path, broken):
+    arguments = ["run", broken, "--out", tmp_path / "out", "--serial", "--json"]
+    first, again = segpipe(*arguments), segpipe(*arguments)
+    assert (first.exit_code, again.exit_code) == (2, 2)
+    (before,), (after,) = (json.loads(e.stdout)["slides"] for e in (first, again))
+    assert after == before | {"passed_over": True}
+
+
+@pytest.mark.parametrize("allowed", ["1", "40%"])
+def test_a_run_with_too_many_bad_slides_is_stopped(tmp_path, allowed):
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    for name in "abcd":
+        (inbox / f"{name}.svs").write_bytes(b"no slide at all")
+    ended = segpipe(
+        "run", inbox, "--out", out, "--serial", "--max-quarantined", allowed
+    )
+    assert ended.exit_code == 1
+    assert "2 of the 2 slides tried were quarantined" in ended.stderr
+    assert "2 slides were not tried" in ended.stderr
+    rows = [row.slide_id for row in read_slides(Layout(out).slides)]
+    assert rows == ["a", "b"]
+
+
+def test_sigterm_stops_a_run_soon_and_it_goes_on_later(tmp_path):
+    out = tmp_path / "out"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", str(EXAMPLE), "--out", str(out),
+         "--serial", "--no-report", "--device", "cpu"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(out.glob("ledger/*/predict-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.terminate()
+    said = run.communicate(timeout=UNWIND_S + 2)[1]
+    assert run.returncode == 143
+    assert "error: stopped. Finished work is kept" in said
+    (closed,) = out.glob("ledger/*/tile-*/closed.json")
+    assert json.loads(closed.read_text())["n_units"] > 0
 
 
 def test_a_slide_that_another_run_holds_is_left_to_it(tmp_path, slide):

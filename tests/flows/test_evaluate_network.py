@@ -58,7 +58,7 @@ def segpipe(*arguments):
 @pytest.mark.usefixtures("server")
 def test_the_flow_comes_to_the_same_bytes(called, manifest, tmp_path):
     out, metrics = called
-    returned = evaluate_network("hoverlite", manifest, "test", tmp_path, device="cpu")
+    returned = evaluate_network(manifest, tmp_path, device="cpu")
     assert returned == metrics
     assert contents(tmp_path) == contents(out)
     assert set(contents(out)) == FILES

@@ -68,7 +68,9 @@ def test_the_flow_comes_to_the_same_bytes(by_flow, serial):
 def test_each_stage_is_a_task_and_is_heard(by_flow):
     _, state, heard = by_flow
     names = [stage.name for stage in STAGES]
-    assert list(dict.fromkeys(event.stage for event in heard)) == names
+    assert list(dict.fromkeys(event.stage for event in heard)) == ["plan", *names]
+    batches = [event for event in heard if isinstance(event, BatchDone)]
+    assert {batch.worker[:16] for batch in batches} == {"tcp://127.0.0.1:"}
     expected = {f"{name} cut": "Completed" for name in ["plan", *names, "publish"]}
     assert states_of_tasks(state, n=len(expected)) == expected
 

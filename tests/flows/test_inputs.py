@@ -72,9 +72,11 @@ def test_results_that_lie_among_the_slides_are_no_slides(slides):
     assert len(ids([slides])) == 3
 
 
-def test_a_folder_without_slides_is_refused(tmp_path):
+def test_a_folder_without_slides_is_empty_and_may_be_refused(tmp_path):
+    inputs = read_inputs([tmp_path])
+    assert inputs.slides == ()
     with pytest.raises(SlideNotFound, match="No slide in folder"):
-        read_inputs([tmp_path])
+        inputs.refuse_empty()
 
 
 def test_a_manifest_says_what_files_do_not(slides, manifest):

@@ -28,6 +28,14 @@ def crop(tmp_path_factory, crop_rgb):
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory, crop_rgb):
+    """A slide of one window with tissue."""
+    path = tmp_path_factory.mktemp("slides") / "tiny.tiff"
+    rgb = np.ascontiguousarray(crop_rgb[:250, :200])
+    return SlideRef(id="tiny", path=write_slide(path, rgb))
+
+
+@pytest.fixture(scope="session")
 def settings():
     return Settings(keep=frozenset({"image", "maps"}), tile_px=256, report=False)
 

@@ -3,10 +3,10 @@
 import pytest
 
 from segpipe.config import Settings
-from tasks.local_cluster import local_cluster
+from tasks.clusters import provided
 
 
 @pytest.fixture(scope="module")
-def address():
-    with local_cluster(Settings(workers=2, device="cpu")) as (address, _):
-        yield address
+def cluster():
+    with provided(Settings(workers=2, device="cpu")) as cluster:
+        yield cluster

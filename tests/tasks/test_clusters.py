@@ -4,10 +4,11 @@ from contextvars import Context
 
 import pytest
 
-from segpipe.config import Settings
 from segpipe.errors import SettingsError
-from tasks.clusters import checked_address, current_address
-from tasks.local_cluster import gpu_environments, worker_specs
+from tasks.clusters import current_cluster
+from tasks.providers import Group
+from tasks.providers.address import checked_address
+from tasks.providers.local import gpu_environments, worker_specs
 
 
 @pytest.mark.parametrize(
@@ -41,11 +42,11 @@ def test_what_is_no_address_is_refused(address):
 
 def test_there_is_no_address_outside_of_workers():
     with pytest.raises(LookupError, match="with workers"):
-        Context().run(current_address)
+        Context().run(current_cluster)
 
 
 def test_a_cpu_machine_has_the_workers_asked_for_and_no_gpu_worker():
-    specs = worker_specs(Settings(workers=3, device="cpu"))
+    specs = worker_specs(Group(min=3, max=3), "cpu")
     assert sorted(specs) == ["cpu-0", "cpu-1", "cpu-2"]
     assert {spec["options"]["host"] for spec in specs.values()} == {"127.0.0.1"}
 

@@ -11,6 +11,8 @@ import pytest
 
 CODE = """
 import os, psutil
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 from tasks.embedded_server import prefect_api
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -27,7 +29,12 @@ with prefect_api() as wait_for_api:
     assert probe() == 7
     with get_client(sync_client=True) as client:
         states = [run.state_name for run in client.read_flow_runs()]
-        print(states, client.api_url, flush=True)
+        url = str(client.api_url).rstrip("/")
+        print(states, url, flush=True)
+    try:
+        urlopen(Request(url + "/flows/filter", b"{}"))
+    except HTTPError as refused:
+        print("without the login:", refused.code, flush=True)
     os._exit(9)  # as if killed
 """
 
@@ -66,6 +73,7 @@ def test_the_server_outlives_its_own_death_but_not_that_of_the_run(tmp_path):
     found = run_probe(folder, home)
     assert found.returncode == 9, found.stderr
     assert found.stdout.startswith("['Completed', 'Completed'] http://127.0.0.1:")
+    assert found.stdout.endswith("without the login: 401\n")
     deadline = time.monotonic() + 10
     while servers_of(home) and time.monotonic() < deadline:
         time.sleep(0.1)

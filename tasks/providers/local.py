@@ -1,4 +1,4 @@
-"""Dask workers of this machine: a process for each core, and one for each GPU."""
+"""Workers of this machine: a process for each core, and one for each GPU."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Literal
 
 import dask
 from distributed import Nanny, Scheduler, SpecCluster
@@ -17,32 +18,13 @@ from distributed.system import MEMORY_LIMIT
 from segpipe.config import Settings
 from segpipe.stages.devices import resolve_device
 from segpipe.stages.pricing import default_workers
+from tasks.providers._provider import Cluster, Group, Profile, Provider
+from tasks.providers._scaling import following_demand, threads_of
+from tasks.providers._specs import ONE_THREAD, SETTINGS, Specs, deaf_to_ctrl_c, hushed
 
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "OPENCV_FOR_THREADS_NUM",
-    ),
-    "1",
-)
-"""A worker computes in one thread; there are as many workers as cores."""
-
-DASK_SETTINGS = {
+DASK_SETTINGS = SETTINGS | {
     "distributed.worker.multiprocessing-method": "spawn",
-    # A worker's memory is its own, not results that Dask could spill; and a pause would
-    # wait for it to shrink.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": 0.95,
-    "distributed.worker.profile.enabled": False,
     "distributed.scheduler.allowed-failures": 1,
-    # So long after a death, Dask gives up a worker that is just then being restarted;
-    # with a unit that kills workers that comes to pass, and in the end there is none.
-    "distributed.deploy.lost-worker-timeout": "365 days",
     # Loopback answers at once or never, and a dead worker must not be waited for.
     "distributed.comm.timeouts.connect": "5s",
 }
@@ -56,23 +38,42 @@ MEMORY_SHARE = 0.9
 """Part of the machine's memory that workers may take together."""
 
 
+class LocalProfile(Profile):
+    """The machine this runs on; the setting ``device`` says whether its GPUs too."""
+
+    provider: Literal["local"] = "local"
+    cpu: Group | None = None
+    """Workers for cores; by default one for each."""
+
+
 @contextmanager
-def local_cluster(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Start workers; yield the address of their scheduler, and how many they are.
+def start(profile: LocalProfile, settings: Settings) -> Iterator[Cluster]:
+    """Start workers; they end when the block or this process does.
 
-    They listen on loopback only, and end when the block or this process does.
+    They listen on loopback only.
     """
-    specs = worker_specs(settings)
-    with dask.config.set(DASK_SETTINGS), _hushed(), _cluster(specs) as cluster:
-        yield str(cluster.scheduler_address), len(specs)
+    cpu = profile.cpu or _one_for_each(settings.workers or default_workers())
+    specs = worker_specs(cpu, settings.device)
+    with dask.config.set(DASK_SETTINGS), hushed(), _cluster(specs) as spec_cluster:
+        cluster = Cluster(
+            address=str(spec_cluster.scheduler_address),
+            n_awaited=len(specs),
+            most_threads=threads_of({"cpu": cpu}),
+            wait_s=profile.wait_s,
+        )
+        with _growing(cluster, spec_cluster, cpu, settings.device):
+            yield cluster
 
 
-def worker_specs(settings: Settings) -> dict[str, Any]:
-    """Describe the workers by name, as Dask's SpecCluster wants them."""
-    n_workers = settings.workers or default_workers()
-    gpus = gpu_environments(resolve_device(settings.device))
-    memory_bytes = int(MEMORY_SHARE * MEMORY_LIMIT / (n_workers + len(gpus)))
-    specs = {f"cpu-{number}": _spec(memory_bytes, {}) for number in range(n_workers)}
+def _one_for_each(n_cores: int) -> Group:
+    return Group(min=n_cores, max=n_cores)
+
+
+def worker_specs(cpu: Group, device: str) -> dict[str, Any]:
+    """Describe the workers to begin with by name, as Dask's SpecCluster wants them."""
+    gpus = gpu_environments(resolve_device(device))
+    memory_bytes = _memory_bytes(cpu.max + len(gpus))
+    specs = {f"cpu-{number}": _spec(memory_bytes, {}) for number in range(cpu.min)}
     for number, environment in enumerate(gpus):
         specs[f"gpu-{number}"] = _spec(memory_bytes, environment, GPU=1)
     return specs
@@ -91,6 +92,21 @@ def gpu_environments(device: str) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": name} for name in names]
 
 
+def _growing(
+    cluster: Cluster, spec_cluster: SpecCluster, cpu: Group, device: str
+) -> Any:  # noqa: ANN401 - a context manager
+    if cpu.min == cpu.max:
+        return nullcontext()
+    n_gpus = len(gpu_environments(resolve_device(device)))
+    spec = partial(_spec, _memory_bytes(cpu.max + n_gpus), {})
+    specs = Specs(cluster=spec_cluster, spec=lambda _kind: spec(), per_entry={"cpu": 1})
+    return following_demand(cluster, {"cpu": cpu}, specs.resize)
+
+
+def _memory_bytes(n_workers: int) -> int:
+    return int(MEMORY_SHARE * MEMORY_LIMIT / n_workers)
+
+
 def _spec(
     memory_bytes: int, environment: dict[str, str], **resources: float
 ) -> dict[str, Any]:
@@ -107,7 +123,7 @@ def _spec(
 @contextmanager
 def _cluster(specs: dict[str, Any]) -> Iterator[SpecCluster]:
     _start_resource_tracker()
-    with _deaf_to_ctrl_c():
+    with deaf_to_ctrl_c():
         cluster = SpecCluster(
             scheduler={"cls": Scheduler, "options": LOOPBACK | {"port": 0}},
             workers=specs,
@@ -134,23 +150,6 @@ def _kill_workers(cluster: SpecCluster) -> None:
                 os.kill(nanny.pid, signal.SIGKILL)
 
 
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Start threads, and through them processes, that Ctrl-C doesn't reach.
-
-    The terminal sends it to workers too, who would die with a traceback each. The
-    driver hears it, and ends them.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _start_resource_tracker() -> None:
     """Start multiprocessing's tracker without its warning.
 
@@ -167,15 +166,4 @@ def _start_resource_tracker() -> None:
             os.environ["PYTHONWARNINGS"] = before
 
 
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep Dask's own log to itself: what matters is raised or told to the listener."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+PROVIDER = Provider(profile=LocalProfile, start=start)

@@ -1,0 +1,189 @@
+"""Which slides are finished, told from what their last run left, without planning.
+
+The last thing that is written of a slide is ``done.json``: what its result rests on. A
+slide whose files and whose choices are those is finished. If the files only look other
+than then, their content decides; in any other case planning does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from segpipe.config import Settings, SlideRef
+from segpipe.errors import StoreDamaged
+from segpipe.networks import card_of
+from segpipe.slides import slide_fingerprint
+from segpipe.stages.devices import device_of
+from segpipe.stages.grounds import (
+    choices_of,
+    content_of,
+    model_digest,
+    signature_of,
+    still_hold,
+)
+from segpipe.stages.plan import Frozen, Grounds
+from segpipe.stages.planning import network_ref
+from segpipe.stages.quarantine import Quarantine, release
+from segpipe.stages.stored import IMAGE, MAPS
+from segpipe.stores.durable import write_text
+from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
+from segpipe.tables.slides import SlideRow
+
+KEPT = {"image": IMAGE, "maps": MAPS}
+"""Where in the store that is what ``keep`` names."""
+
+
+class Done(Frozen):
+    """That nothing is left to do for a slide."""
+
+    result_key: str
+    """Of the row and the table that stand."""
+    grounds: Grounds
+    """What they rest on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run asks of every slide, found out once a run."""
+
+    layout: Layout
+    """Result folder."""
+    settings: Settings
+    """Choices."""
+    model: str
+    """Hash of network, weights, device and versions."""
+
+    @classmethod
+    def of(cls, settings: Settings, layout: Layout) -> Self:
+        """Find out what the settings come to.
+
+        Raises
+        ------
+        SettingsError, WeightsError
+            If the network, its weights or the device can't be had.
+        """
+        network = network_ref(settings)
+        mpp, device = card_of(network.weights).mpp, device_of(settings)
+        model = model_digest(network, mpp, device)
+        return cls(layout=layout, settings=settings, model=model)
+
+    def grounds(self, slide: SlideRef, *, of_work: bool = False) -> Grounds:
+        """Return what a plan would rest on now, the content left out."""
+        return Grounds(
+            path=slide.path.resolve(),
+            signature=signature_of(slide, self.settings),
+            content="",
+            choices=choices_of(slide, self.settings, self.model, of_work=of_work),
+        )
+
+
+def finished_row(slide: SlideRef, asked: Asked) -> SlideRow | None:
+    """Return the row of a slide that is finished; None if only a plan can tell.
+
+    A slide that was moved or touched is noted as it is now.
+    """
+    ledger = Ledger(asked.layout, slide.id)
+    done = read_done(ledger)
+    if done is None:
+        return None
+    now = asked.grounds(slide)
+    same = still_hold(done.grounds, now)
+    if same is None:
+        now = now.model_copy(update={"content": content_of(slide, asked.settings)})
+        same = now.content == done.grounds.content
+    if not (same and now.signature):
+        return None
+    row = read_row(ledger)
+    if row is None or row.result_key != done.result_key:
+        return None
+    if not is_whole(asked.layout, slide.id, asked.settings.keep):
+        return None
+    if now.content:
+        row = with_path(ledger, row, now.path)
+        write_done(ledger, Done(result_key=done.result_key, grounds=now))
+    release(asked.layout, slide.id)
+    return row
+
+
+def passed_over(slide: SlideRef, asked: Asked) -> Quarantine | None:
+    """Return a slide's quarantine if trying it again would come to the same."""
+    record = Quarantine.read(asked.layout, slide.id)
+    if record is None or record.grounds is None:
+        return None
+    same = still_hold(record.grounds, asked.grounds(slide, of_work=True))
+    if same is None:
+        same = content_of(slide, asked.settings) == record.grounds.content
+    return record if same else None
+
+
+def remembered_fingerprint(asked: Asked) -> Callable[[Path], str]:
+    """Return `slide_fingerprint`, but for finished slides, which aren't read again.
+
+    What is remembered is looked up when first asked for, and trusted only of files that
+    look as they did.
+    """
+
+    @cache
+    def done_by_path() -> dict[Path, Grounds]:
+        folders = asked.layout.ledger_root.glob("*/")
+        ledgers = (Ledger(asked.layout, folder.name) for folder in folders)
+        done = [found for ledger in ledgers if (found := read_done(ledger)) is not None]
+        return {one.grounds.path: one.grounds for one in done}
+
+    def fingerprint(path: Path) -> str:
+        grounds = done_by_path().get(path.resolve())
+        slide = SlideRef(id="any", path=path)
+        if grounds and grounds.signature == signature_of(slide, asked.settings):
+            return grounds.content.partition("+")[0]
+        return slide_fingerprint(path)
+
+    return fingerprint
+
+
+def is_whole(layout: Layout, slide_id: str, keep: Collection[str]) -> bool:
+    """Whether a slide's table stands, and all that was to be kept."""
+    store = layout.store(slide_id)
+    kept = all((store / KEPT[name]).exists() for name in keep)
+    return kept and layout.table(slide_id).exists()
+
+
+def done_path(ledger: Ledger) -> Path:
+    """Return where it stands that a slide is done."""
+    return ledger.folder / "done.json"
+
+
+def read_done(ledger: Ledger) -> Done | None:
+    """Return what stands there; None if nothing does, or nothing readable."""
+    try:
+        return Done.model_validate_json(done_path(ledger).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def write_done(ledger: Ledger, done: Done) -> None:
+    """Note that a slide is done, durably."""
+    write_text(done_path(ledger), done.model_dump_json())
+
+
+def read_row(ledger: Ledger) -> SlideRow | None:
+    """Return a slide's row; None if there is none, or a damaged one."""
+    try:
+        return SlideRow.from_json(ledger.row_path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, StoreDamaged, UnicodeDecodeError):
+        return None
+
+
+def with_path(ledger: Ledger, row: SlideRow, path: Path) -> SlideRow:
+    """Return the row of a slide that lies there now, and write it if that is new."""
+    if row.path == str(path):
+        return row
+    moved = replace(row, path=str(path))
+    write_text(ledger.row_path, moved.to_json())
+    return moved

@@ -1,0 +1,82 @@
+"""Files that end in a checksum of what they hold, so that damage doesn't pass for data.
+
+Zarr's chunks carry one of their own; this is for the files beside them. A file that is
+cut off, has a flipped bit or reads as zeros is refused before anything parses it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+SEAL_BYTES = 8
+"""At the end of a file: the magic, and the CRC-32 of all before it."""
+_MAGIC = b"SEAL"
+_BLOCK_BYTES = 2**22
+
+
+def seal(path: Path) -> None:
+    """Append the checksum of what a file holds."""
+    crc = _crc(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(_seal_of(crc))
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return what a sealed file holds, without its seal.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    ValueError
+        If it isn't what was sealed.
+    """
+    stored = path.read_bytes()
+    content, found = stored[:-SEAL_BYTES], stored[-SEAL_BYTES:]
+    _compare(found, _seal_of(zlib.crc32(content)), len(stored))
+    return content
+
+
+def sealed_size(path: Path) -> int:
+    """Return how many bytes a sealed file holds, having read it once a process.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `read_sealed`.
+    """
+    found = path.stat()
+    return _checked_size(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=16)
+def _checked_size(path: Path, size: int, _mtime_ns: int, _inode: int) -> int:
+    crc = _crc(path, size - SEAL_BYTES)
+    with path.open("rb") as file:
+        file.seek(max(0, size - SEAL_BYTES))
+        _compare(file.read(), _seal_of(crc), size)
+    return size - SEAL_BYTES
+
+
+def _crc(path: Path, n_bytes: int) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while n_bytes > 0 and (block := file.read(min(_BLOCK_BYTES, n_bytes))):
+            crc = zlib.crc32(block, crc)
+            n_bytes -= len(block)
+    return crc
+
+
+def _seal_of(crc: int) -> bytes:
+    return _MAGIC + crc.to_bytes(4, "little")
+
+
+def _compare(found: bytes, expected: bytes, n_bytes: int) -> None:
+    if found != expected:
+        message = (
+            f"its {n_bytes} bytes are not those that were written: they end in "
+            f"{found.hex()}, and their checksum is {expected.hex()}"
+        )
+        raise ValueError(message)
