@@ -19,6 +19,7 @@ settings.load_profile("segpipe")
 TESTS = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Run a folder's tests in one process, so that what they share is made once.
 

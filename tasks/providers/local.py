@@ -25,6 +25,9 @@ from tasks.providers._specs import ONE_THREAD, SETTINGS, Specs, deaf_to_ctrl_c, 
 DASK_SETTINGS = SETTINGS | {
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 1,
+    # A worker that shows no life for so long, stopped or stuck, loses its batches to
+    # others; one that only imports on busy cores must not.
+    "distributed.scheduler.worker-ttl": "180s",
     # Loopback answers at once or never, and a dead worker must not be waited for.
     "distributed.comm.timeouts.connect": "5s",
 }
