@@ -57,11 +57,14 @@ def next_run(out):
 
 
 def under_way(client, run_id):
-    """Return the unended flow and task runs of a flow run."""
+    """Return the states of the unended flow and task runs of a flow run.
+
+    A task run may be there for a moment before its first state is.
+    """
     chosen = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
     tasks = client.read_task_runs(flow_run_filter=chosen)
     states = [client.read_flow_run(run_id).state, *(task.state for task in tasks)]
-    return [state for state in states if not state.is_final()]
+    return [state for state in states if state and not state.is_final()]
 
 
 @pytest.fixture
@@ -75,12 +78,14 @@ def killed(tmp_path):
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        ids = [process.stdout.readline().strip() for _ in range(2)]
-        with get_client(sync_client=True) as client:
-            deadline = time.monotonic() + 60
-            while len(under_way(client, ids[1])) < 2 and time.monotonic() < deadline:
-                time.sleep(0.2)
-        process.kill()
+        try:
+            ids = [process.stdout.readline().strip() for _ in range(2)]
+            with get_client(sync_client=True) as client:
+                give_up = time.monotonic() + 60
+                while len(under_way(client, ids[1])) < 2 and time.monotonic() < give_up:
+                    time.sleep(0.2)
+        finally:
+            process.kill()
     return ids
 
 
