@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 MOMENTS := 52
+CRASHES := tests/crash
 .DEFAULT_GOAL := help
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
@@ -42,7 +43,7 @@ bench: $(VENV)/.made ## Benchmarks: ratios against work done in the same process
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s -n 0
 
 crash-test: $(VENV)/.made ## Kill processes at MOMENTS random moments, break disks (an hour)
-	@$(BIN)/python -m pytest tests/crash -n 0 --moments $(MOMENTS)
+	@$(BIN)/python -m pytest $(CRASHES) -n 0 --moments $(MOMENTS)
 
 budget-test: $(VENV)/.made ## Peak memory on slides of 4k, 8k and 16k pixels a side (minutes)
 	@$(BIN)/python -m pytest tests/budgets -n 0 -s --sides 4096,8192,16384
