@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DEMO := out/demo
 MOMENTS := 52
 CRASHES := tests/crash
+SIDES := --sides 4096,8192,16384
 .DEFAULT_GOAL := help
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
@@ -46,7 +47,7 @@ crash-test: $(VENV)/.made ## Kill processes at MOMENTS random moments, break dis
 	@$(BIN)/python -m pytest $(CRASHES) -n 0 --moments $(MOMENTS)
 
 budget-test: $(VENV)/.made ## Peak memory on slides of 4k, 8k and 16k pixels a side (minutes)
-	@$(BIN)/python -m pytest tests/budgets -n 0 -s --sides 4096,8192,16384
+	@$(BIN)/python -m pytest tests/budgets -m slow -n 0 -s $(SIDES)
 
 fuzz: $(VENV)/.made ## Damage 2000 slides and read them (two minutes)
 	@$(BIN)/python tests/fuzz/mutate.py --files 2000 --bombs
@@ -58,7 +59,7 @@ nightly: $(VENV)/.made ## Time a run over 10,000 finished slides
 	@$(BIN)/python tests/benchmarks/nightly.py
 
 cluster-test: $(VENV)/.made ## TLS, and hosts in network namespaces, one unplugged (minutes)
-	@$(BIN)/python -m pytest -n 0 -m "slow or not slow" tests/tasks/test_growing.py tests/cluster tests/cluster/several_hosts.py
+	@$(BIN)/python -m pytest -n 0 -m "slow or not slow" tests/tasks/test_growing.py tests/flows/test_slides_at_once.py tests/cluster tests/cluster/several_hosts.py
 
 deploy-test: $(VENV)/.made ## Start real services, check images and manifests (minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c deploy/images/constraints-pools.txt -e '.[deploy]'

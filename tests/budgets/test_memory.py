@@ -1,6 +1,6 @@
 """Memory stays below what the plan priced, and doesn't grow with the slide.
 
-One slide with little tissue in the daily tests; ``--sides 4096,8192,16384`` at length.
+`make budget-test`; CI takes one slide with little tissue, without ``--sides``.
 """
 
 import json
@@ -17,9 +17,12 @@ TILE_PX = 512
 GROWTH_BYTES = 96 * 2**20
 """What an allocator may keep; a slide of 16k² has 800 MB of pixels."""
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux"
+    ),
+]
 
 
 def n_tissue(side_px, is_small):

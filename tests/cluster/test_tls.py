@@ -12,6 +12,8 @@ from tasks.faults import ClusterLost
 from tasks.mapping import connected
 from tasks.providers import Cluster
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address(certificates, tmp_path_factory):
@@ -39,7 +41,6 @@ def profile_of(folder, address, certificates):
     return Settings(**CHOICES, cluster=path)
 
 
-@pytest.mark.slow
 def test_the_same_bytes_behind_tls(address, certificates, slide, serial, tmp_path):
     settings = profile_of(tmp_path, address, certificates / "ours")
     with workers(settings) as cluster:

@@ -7,7 +7,7 @@ import pytest
 from flows.segment_cohort import segment_cohort
 from segpipe import read_nuclei
 
-pytestmark = pytest.mark.usefixtures("server", "scheduler")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("server", "scheduler")]
 
 
 def test_a_cohort_side_by_side_comes_to_the_same_tables(

@@ -20,8 +20,10 @@ BUILDS = {
 }
 
 
-@pytest.mark.parametrize("name", ["xception", "mobilenetv2", "efficientnet_lite0"])
-@pytest.mark.parametrize(("output_stride", "every"), [(16, 2), (8, 4)])
+@pytest.mark.parametrize(
+    ("name", "output_stride", "every"),
+    [("xception", 8, 4), ("mobilenetv2", 16, 2), ("efficientnet_lite0", 8, 4)],
+)
 def test_a_dilated_encoder_is_the_strided_one_at_more_places(
     name, output_stride, every
 ):

@@ -236,7 +236,7 @@ def test_a_lease_that_is_not_written_yet_is_nobodys_to_take(ledger):
 
 
 def test_of_many_takers_one_wins(tmp_path):
-    rounds, n_takers = 60, 4
+    rounds, n_takers = 25, 4
     dead = gone()
     folders = [tmp_path / "ledger" / str(number) for number in range(rounds)]
     for folder in folders:
