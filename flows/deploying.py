@@ -33,12 +33,13 @@ from prefect.flows import Flow
 from prefect.schedules import Cron
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
 from flows.evaluate_network import evaluate_network
 from flows.segment_cohort import segment_cohort
 from flows.segment_slide import segment_slide
 from flows.train_network import train_network
+from segpipe.config import Frozen
 from tasks.single_machine import POOL
 
 UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -51,10 +52,8 @@ PAGE = 200
 """Most runs that the API tells of at once; a machine has a few dozen under way."""
 
 
-class Wanted(BaseModel):
+class Wanted(Frozen):
     """What `segpipe serve` was asked to deploy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     inbox: Path
     """Folder that the cohort is read from."""

@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.forecasting import Choose, forecast, show_forecast
-from flows.summary import duration
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import OutputNotOurs, SlideNotFound, StoreDamaged
 from segpipe.stages.naming import slide_id_of
@@ -24,6 +23,7 @@ from segpipe.stores.layout import Layout
 from segpipe.stores.leases import judge, newest
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow, read_slides
+from tasks.wording import duration
 
 LISTS = ("tissue_windows", "image_windows", "tissue_tiles")
 """Fields of a plan that grow with the slide; their lengths are said instead."""

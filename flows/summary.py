@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.exits import DONE, FAILED, QUARANTINED, exit_code
+from segpipe.stages.quarantine import reason_of
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import STAGES, SlideRow
 from tasks.outcomes import Outcome, with_status
-from tasks.quarantining import reason_of, stage_of
+from tasks.quarantining import stage_of
+from tasks.wording import duration
 
 SHOWN_SLIDES = 40
 """Rows of the table in the terminal."""
@@ -175,12 +177,3 @@ def _files(row: SlideRow, out: Path) -> dict[str, str]:
 def _shape(row: SlideRow) -> str:
     height, width = row.slide_shape
     return f"{width:,} × {height:,} px"
-
-
-def duration(seconds: float) -> str:
-    """Say a time span with the precision that matters."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

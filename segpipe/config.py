@@ -13,10 +13,14 @@ from segpipe.errors import SettingsError
 Keepable = Literal["image", "maps"]
 
 
-class SlideRef(BaseModel):
-    """A slide to segment: where it is and what it is called."""
+class Frozen(BaseModel):
+    """A value that is checked once, and can be written as JSON and read back."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SlideRef(Frozen):
+    """A slide to segment: where it is and what it is called."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
     """Name of the slide in every output; safe as a file name."""
@@ -28,10 +32,8 @@ class SlideRef(BaseModel):
     """A mask picture to use instead of the detected tissue."""
 
 
-class Settings(BaseModel):
+class Settings(Frozen):
     """Choices that hold for every slide of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: str = "hoverlite"
     """Name of a network with shipped weights."""
@@ -79,6 +81,11 @@ class Settings(BaseModel):
             )
             raise ValueError(message)
         return self
+
+
+def mask_of(slide: SlideRef, settings: Settings) -> Path | None:
+    """Return the tissue mask that is given for a slide, if one is."""
+    return slide.tissue_mask or settings.tissue_mask
 
 
 def settings_from(

@@ -24,9 +24,9 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.runtime import flow_run
 
 from segpipe.stages.events import RunEvent
+from segpipe.stages.quarantine import reason_of
 from tasks.listening import Listener, News
 from tasks.outcomes import Outcome
-from tasks.quarantining import reason_of
 from tasks.standing import SlideStanding, Standing
 from tasks.wording import run_in_words, slide_in_words, span
 

@@ -30,9 +30,10 @@ from segpipe.stages.events import (
     StageStopped,
     WorkersLost,
 )
+from segpipe.stages.quarantine import reason_of
 from tasks.listening import Listener, News
 from tasks.outcomes import Outcome
-from tasks.quarantining import reason_of, stage_of
+from tasks.quarantining import stage_of
 from tasks.standing import Standing
 
 Level = Literal["debug", "info"]

@@ -16,12 +16,13 @@ from segpipe.errors import OutputNotOurs, PlanRefused, SlideError
 from segpipe.stages.finished import Asked, finished_row, passed_over
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.publishing import already_done
+from segpipe.stages.quarantine import reason_of
 from segpipe.stages.stored import ledger_of
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
 from tasks.faults import TooManyQuarantined, blames_the_slide
-from tasks.quarantining import reason_of, recalled
+from tasks.quarantining import recalled
 from tasks.side_by_side import side_by_side
 
 Status = Literal["done", "unchanged", "quarantined", "busy"]

@@ -102,11 +102,6 @@ def stage_of(error: BaseException) -> str:
     return next(named, "plan")
 
 
-def reason_of(error: BaseException) -> str:
-    """Say an error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _grounds(slide: SlideRef, asked: Asked, signature: str) -> Grounds:
     """Return what a failure rests on, given how the slide looked before.
 

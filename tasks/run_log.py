@@ -12,9 +12,9 @@ from segpipe.stages.events import (
     StageStopped,
     WorkersLost,
 )
+from segpipe.stages.quarantine import reason_of
 from tasks.listening import Listener, News
 from tasks.outcomes import Outcome
-from tasks.quarantining import reason_of
 from tasks.wording import ended, is_known, mishap, span
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from segpipe.stages.events import BatchRetried, WorkersLost
+from segpipe.stages.quarantine import reason_of
 from tasks.outcomes import Outcome
-from tasks.quarantining import reason_of
 from tasks.standing import Left, SlideStanding, StageStanding, Standing
 
 STILL_S = 60.0
@@ -12,11 +12,14 @@ STILL_S = 60.0
 
 
 def span(seconds: float) -> str:
+    """Say a time span that changes as one looks, in whole seconds from ten on."""
+    return f"{seconds:.0f} s" if 10 <= seconds < 60 else duration(seconds)
+
+
+def duration(seconds: float) -> str:
     """Say a time span with the precision that matters."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

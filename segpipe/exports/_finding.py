@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
 from functools import cache
-from importlib import import_module
 
 from segpipe.errors import SettingsError
 from segpipe.exports._export import Export
-
-PACKAGE = "segpipe.exports"
+from segpipe.plugins import public_modules
 
 
 @cache
 def exports() -> tuple[Export, ...]:
     """Return every export, by name."""
-    package = import_module(PACKAGE)
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    found: list[Export] = [
-        import_module(f"{PACKAGE}.{name}").EXPORT
-        for name in names
-        if not name.startswith("_")
-    ]
+    modules = public_modules("segpipe.exports").values()
+    found: list[Export] = [module.EXPORT for module in modules]
     return tuple(sorted(found, key=lambda export: export.name))
 
 

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+GREY = (127.5, 127.5, 127.5)
+"""Mean and half range of a pixel: standardised by it, inputs lie in -1 to 1."""
+
 
 class ConvBlock(nn.Sequential):
     """Same-size k x k convolution, batch norm, ReLU."""

@@ -7,18 +7,13 @@ A module ends in ``NETWORK``. One that comes in several builds also has
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from segpipe.errors import UnknownNetwork
 from segpipe.networks._network import Network
-
-_PACKAGE = "segpipe.networks"
-_FOLDER = Path(__file__).parent
+from segpipe.plugins import public_modules
 
 
 @cache
@@ -34,12 +29,7 @@ def networks() -> Mapping[str, Network]:
 
 @cache
 def _modules() -> Mapping[str, ModuleType]:
-    names = sorted(
-        module.name
-        for module in pkgutil.iter_modules([str(_FOLDER)])
-        if not module.name.startswith("_") and not module.ispkg
-    )
-    return {name: importlib.import_module(f"{_PACKAGE}.{name}") for name in names}
+    return public_modules("segpipe.networks")
 
 
 def network(name: str) -> Network:

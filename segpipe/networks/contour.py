@@ -24,7 +24,7 @@ from torch.nn import functional
 from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.boundary import ContourDecoding, decode_contour
-from segpipe.networks._layers import ConvBlock, Standardise
+from segpipe.networks._layers import GREY, ConvBlock, Standardise
 from segpipe.networks._network import Head, Network, Window
 from segpipe.networks._typed import (
     pixels_of,
@@ -43,8 +43,6 @@ CONTOUR_PX = 2
 """Width of the outlines: half of it lies inside, half outside."""
 CONTOUR_WEIGHT = 2.0
 """Weight of the outlines' loss, whose pixels are few."""
-GREY = (127.5, 127.5, 127.5)
-"""Mean and half range of a pixel: inputs lie in -1 to 1."""
 
 
 class Descent(nn.Module):

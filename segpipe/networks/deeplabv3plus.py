@@ -28,7 +28,7 @@ from segpipe.decoding.boundary import ContourDecoding
 from segpipe.errors import UnknownNetwork
 from segpipe.networks import contour
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._layers import ConvBlock, Standardise
+from segpipe.networks._layers import GREY, ConvBlock, Standardise
 from segpipe.networks._network import Network, Window
 
 RATES = (6, 12, 18)
@@ -39,8 +39,6 @@ LOW_LEVEL = 48
 """Channels kept of the features at stride 4."""
 MIDDLE_BLOCKS = 16
 """Of Xception-65's middle flow."""
-GREY = (127.5, 127.5, 127.5)
-"""Mean and half range of a pixel: inputs lie in -1 to 1."""
 XCEPTION = "xception"
 FINER = "-os8"
 

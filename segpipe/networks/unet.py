@@ -28,7 +28,7 @@ from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.boundary import RegionDecoding, decode_region
 from segpipe.errors import UnknownNetwork
-from segpipe.networks._layers import Standardise, centred
+from segpipe.networks._layers import GREY, Standardise, centred
 from segpipe.networks._network import Head, Network, Window
 from segpipe.networks._typed import (
     pixels_of,
@@ -45,8 +45,6 @@ DROPOUT = 0.5
 FOREGROUND_SHARE = 0.15
 """Of the pixels of annotated tissue (tnbc .13, nuinsseg .16, consep .16, dsb2018 .20);
 the classes weigh what makes them even."""
-GREY = (127.5, 127.5, 127.5)
-"""Mean and half range of a pixel: inputs lie in -1 to 1."""
 VARIANTS = ("padded", "small")
 
 

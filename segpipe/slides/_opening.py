@@ -8,10 +8,8 @@ is tried, because a damaged slide must not be mistaken for a picture of another 
 from __future__ import annotations
 
 import os
-import pkgutil
 from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 from segpipe.errors import (
@@ -21,6 +19,7 @@ from segpipe.errors import (
     SlideNotReadable,
     SlideUnsupported,
 )
+from segpipe.plugins import public_modules
 from segpipe.slides._magic import first_bytes
 from segpipe.slides._protocol import Reader, Slide
 from segpipe.slides._translation import not_readable, translated
@@ -33,11 +32,7 @@ SHOWN_BYTES = 8
 @cache
 def readers() -> tuple[Reader, ...]:
     """Return every reader, the first to ask first."""
-    package = import_module(PACKAGE)
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    modules = [
-        import_module(f"{PACKAGE}.{name}") for name in names if not name.startswith("_")
-    ]
+    modules = public_modules(PACKAGE).values()
     found: list[Reader] = [module.READER for module in modules]
     return tuple(sorted(found, key=lambda reader: (reader.priority, reader.name)))
 

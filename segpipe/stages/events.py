@@ -108,7 +108,7 @@ class StageStopped:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True, kw_only=False)
+@dataclass(frozen=True, slots=True)
 class StageDone:
     """A stage has ended, or was found ended (``resumed``)."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segpipe.stages._stage import closed_stages
-from segpipe.stages.finished import is_whole, read_row
+from segpipe.stages.finished import read_row, standing_row
 from segpipe.stages.keeping import KEPT_WITH
 from segpipe.stages.keys import ingredients
 from segpipe.stages.needing import to_run
@@ -19,7 +19,6 @@ from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import ledger_of
 from segpipe.stores.durable import write_text
-from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 
 WORDS = {
@@ -83,12 +82,8 @@ def read_records(ledger: Ledger) -> dict[str, KeyRecord]:
 
 def is_done(plan: Plan) -> bool:
     """Whether a run of this plan would find everything done."""
-    row = read_row(ledger_of(plan))
-    return (
-        row is not None
-        and row.result_key == plan.result_key
-        and is_whole(Layout(plan.out), plan.slide.id, plan.settings.keep)
-    )
+    row = standing_row(ledger_of(plan), plan.result_key, plan.settings.keep)
+    return row is not None
 
 
 def outlook(plan: Plan) -> tuple[StageOutlook, ...]:

@@ -15,7 +15,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from segpipe.config import Settings, SlideRef
+from segpipe.config import Frozen, Settings, SlideRef
 from segpipe.errors import StoreDamaged
 from segpipe.networks import card_of
 from segpipe.slides import slide_fingerprint
@@ -27,7 +27,7 @@ from segpipe.stages.grounds import (
     signature_of,
     still_hold,
 )
-from segpipe.stages.plan import Frozen, Grounds
+from segpipe.stages.plan import Grounds
 from segpipe.stages.planning import network_ref
 from segpipe.stages.quarantine import Quarantine, release
 from segpipe.stages.stored import IMAGE, MAPS
@@ -100,10 +100,8 @@ def finished_row(slide: SlideRef, asked: Asked) -> SlideRow | None:
         same = now.content == done.grounds.content
     if not (same and now.signature):
         return None
-    row = read_row(ledger)
-    if row is None or row.result_key != done.result_key:
-        return None
-    if not is_whole(asked.layout, slide.id, asked.settings.keep):
+    row = standing_row(ledger, done.result_key, asked.settings.keep)
+    if row is None:
         return None
     if now.content:
         row = with_path(ledger, row, now.path)
@@ -145,6 +143,16 @@ def remembered_fingerprint(asked: Asked) -> Callable[[Path], str]:
         return slide_fingerprint(path)
 
     return fingerprint
+
+
+def standing_row(
+    ledger: Ledger, result_key: str, keep: Collection[str]
+) -> SlideRow | None:
+    """Return a slide's row if it is of that result, and all of it stands."""
+    row = read_row(ledger)
+    if row is None or row.result_key != result_key:
+        return None
+    return row if is_whole(ledger.layout, ledger.slide_id, keep) else None
 
 
 def is_whole(layout: Layout, slide_id: str, keep: Collection[str]) -> bool:

@@ -13,7 +13,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from segpipe.config import Settings, SlideRef
+from segpipe.config import Settings, SlideRef, mask_of
 from segpipe.errors import SlideError
 from segpipe.slides import slide_fingerprint, stat_signature
 from segpipe.stages.path import STAGES
@@ -41,7 +41,7 @@ them. All others count, also those that are added."""
 
 def signature_of(slide: SlideRef, settings: Settings) -> str:
     """Return what the slide's files and its mask look like now; empty if missing."""
-    mask = slide.tissue_mask or settings.tissue_mask
+    mask = mask_of(slide, settings)
     beside = () if mask is None else (mask.resolve(),)
     return stat_signature(slide.path.resolve(), *beside)
 
@@ -58,7 +58,7 @@ def content_of(
     fingerprint
         Of the slide, if it is known.
     """
-    mask = slide.tissue_mask or settings.tissue_mask
+    mask = mask_of(slide, settings)
     try:
         known = fingerprint or slide_fingerprint(slide.path.resolve())
         if mask is None:
@@ -115,7 +115,7 @@ def choices_of(
     passed = BY_VALUE | OF_THE_RUN if of_work else BY_VALUE | OF_THE_RUN | OF_THE_WORK
     chosen = settings.model_dump(mode="json", exclude=set(passed))
     chosen["keep"] = sorted(chosen["keep"])
-    mask = slide.tissue_mask or settings.tissue_mask
+    mask = mask_of(slide, settings)
     return _digest(
         {
             "slide": slide.id,

@@ -6,17 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from segpipe.config import Settings, SlideRef
+from segpipe.config import Frozen, Settings, SlideRef
 from segpipe.geometry import Box
 from segpipe.tiling.grid import TileGrid
-
-
-class Frozen(BaseModel):
-    """A value that can be written as JSON and read back the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Canvas(Frozen):

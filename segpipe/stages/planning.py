@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from segpipe.config import Settings, SlideRef
+from segpipe.config import Settings, SlideRef, mask_of
 from segpipe.errors import MppImplausible, MppMissing, NoTissue
 from segpipe.geometry import Box
 from segpipe.networks import Card, card_of, network, weights_file
@@ -57,7 +57,7 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
     ref = network_ref(settings)
     card = card_of(_weights_path(settings))
     device = device_of(settings)
-    given = slide.tissue_mask or settings.tissue_mask
+    given = mask_of(slide, settings)
     path = slide.path.resolve()
     signature = signature_of(slide, settings)
     fingerprint = slide_fingerprint(path)

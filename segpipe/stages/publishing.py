@@ -7,8 +7,7 @@ from segpipe.stages.describing import describe
 from segpipe.stages.finished import (
     Done,
     done_path,
-    is_whole,
-    read_row,
+    standing_row,
     with_path,
     write_done,
 )
@@ -64,10 +63,8 @@ def already_done(plan: Plan) -> SlideRow | None:
     What that run was to keep must be there too. A damaged row is none.
     """
     ledger = ledger_of(plan)
-    row = read_row(ledger)
-    if row is None or row.result_key != plan.result_key:
-        return None
-    if not is_whole(Layout(plan.out), plan.slide.id, plan.settings.keep):
+    row = standing_row(ledger, plan.result_key, plan.settings.keep)
+    if row is None:
         return None
     row = with_path(ledger, row, plan.slide.path)
     tidy(plan)

@@ -52,7 +52,7 @@ class Quarantine(BaseModel):
         return cls(
             slide_id=slide.id,
             path=str(slide.path.resolve()),
-            reason=" ".join(str(error).split()) or type(error).__name__,
+            reason=reason_of(error),
             error=type(error).__name__,
             stage=stage,
             traceback="".join(traceback.format_exception(error)),
@@ -77,3 +77,8 @@ class Quarantine(BaseModel):
 def release(layout: Layout, slide_id: str) -> None:
     """Take back a slide's quarantine, because it succeeded."""
     layout.quarantine(slide_id).unlink(missing_ok=True)
+
+
+def reason_of(error: BaseException) -> str:
+    """Say an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from segpipe.config import Frozen
 from segpipe.errors import SettingsError
 from segpipe.training.augment import Augmentation
 
@@ -17,11 +18,7 @@ PSEUDO = "pseudo"
 """Name of the set that self-training makes."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SetRecipe(_Frozen):
+class SetRecipe(Frozen):
     """One annotated set and how it is used."""
 
     name: str
@@ -36,7 +33,7 @@ class SetRecipe(_Frozen):
     """Images of the train split that are kept for dev."""
 
 
-class SelfTraining(_Frozen):
+class SelfTraining(Frozen):
     """Images without annotation, which a trained network annotates before training.
 
     Xie et al. 2020, *Self-training with Noisy Student*: what the teacher is sure of is
@@ -60,7 +57,7 @@ class SelfTraining(_Frozen):
     """Share of the patches, relative to the sets."""
 
 
-class Recipe(_Frozen):
+class Recipe(Frozen):
     """Everything that decides a training run."""
 
     name: str

@@ -5,12 +5,11 @@ registry. Schedulers and workers are started, found and paid for in different wa
 comes out is always the same: a `Cluster`, an address with what it takes to use it.
 """
 
-from tasks.providers._provider import Cluster, Frozen, Group, Profile, Provider
+from tasks.providers._provider import Cluster, Group, Profile, Provider
 from tasks.providers._registry import provider_named, providers, read_profile
 
 __all__ = [
     "Cluster",
-    "Frozen",
     "Group",
     "Profile",
     "Provider",

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field
 
-from tasks.providers._provider import Frozen, Group, Profile
+from segpipe.config import Frozen
+from tasks.providers._provider import Group, Profile
 from tasks.providers._scaling import Kind
 from tasks.providers._tls import Tls
 

@@ -11,14 +11,12 @@ from typing import Annotated, Any, Self
 from distributed.security import Security
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     model_validator,
 )
 
-from segpipe.config import Settings
+from segpipe.config import Frozen, Settings
 
 WAIT_S = 120.0
 """How long workers may take to come, where nobody says otherwise."""
@@ -41,12 +39,6 @@ class Cluster:
     """
     wait_s: float = WAIT_S
     """How long a cluster may be without workers."""
-
-
-class Frozen(BaseModel):
-    """A part of a profile."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _beside_profile(path: Path, found: ValidationInfo) -> Path:

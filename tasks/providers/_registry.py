@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,22 +12,15 @@ from pydantic import ValidationError
 
 from segpipe.config import plainly
 from segpipe.errors import SettingsError
+from segpipe.plugins import public_modules
 from tasks.providers._provider import Profile, Provider
-
-PACKAGE = "tasks.providers"
-FOLDER = Path(__file__).parent
 
 
 @cache
 def providers() -> Mapping[str, Provider]:
     """Return every provider by name."""
-    names = sorted(
-        module.name
-        for module in pkgutil.iter_modules([str(FOLDER)])
-        if not module.name.startswith("_")
-    )
-    found = {name: import_module(f"{PACKAGE}.{name}").PROVIDER for name in names}
-    return MappingProxyType(found)
+    modules = public_modules("tasks.providers").items()
+    return MappingProxyType({name: module.PROVIDER for name, module in modules})
 
 
 def provider_named(name: str) -> Provider:

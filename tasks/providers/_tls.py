@@ -16,8 +16,9 @@ from typing import Any
 
 from distributed.security import Security
 
+from segpipe.config import Frozen
 from segpipe.errors import SettingsError
-from tasks.providers._provider import Frozen, NearPath
+from tasks.providers._provider import NearPath
 
 ROLES = ("client", "scheduler", "worker")
 

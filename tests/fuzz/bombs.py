@@ -19,7 +19,7 @@ import tifffile
 import zarr
 from borrowed import MPP, TILE_PX, describe_zarr, pixels, write_dicom_level
 from PIL import Image
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 from specimens import OME
@@ -224,12 +224,17 @@ def deep_json(folder: Path) -> Path:
     return path
 
 
-def deflated_dicom(folder: Path) -> Path:
-    """Write a header that is 16 MB of zeros once it is inflated."""
+def dicom_level(folder: Path) -> tuple[Path, Dataset]:
+    """Write a sound level; return its path and what it holds, to be spoilt."""
     path = folder / "dicom" / "0.dcm"
     path.parent.mkdir()
     write_dicom_level(path, pixels((64, 64)), MPP, "1.2.3")
-    header = dcmread(path)
+    return path, dcmread(path)
+
+
+def deflated_dicom(folder: Path) -> Path:
+    """Write a header that is 16 MB of zeros once it is inflated."""
+    path, header = dicom_level(folder)
     header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     header.add_new(0x00091010, "OB", bytes(2**24))
     header.save_as(path)
@@ -237,10 +242,7 @@ def deflated_dicom(folder: Path) -> Path:
 
 
 def dicom_frame_that_declares_more(folder: Path) -> Path:
-    path = folder / "dicom" / "0.dcm"
-    path.parent.mkdir()
-    write_dicom_level(path, pixels((64, 64)), MPP, "1.2.3")
-    header = dcmread(path)
+    path, header = dicom_level(folder)
     header.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     header.PixelData = encapsulate([jpeg_of(HUGE // 2)])
     header["PixelData"].VR = "OB"
@@ -250,10 +252,7 @@ def dicom_frame_that_declares_more(folder: Path) -> Path:
 
 def dicom_of_many_frames(folder: Path) -> Path:
     """Declare tiles of a pixel."""
-    path = folder / "dicom" / "0.dcm"
-    path.parent.mkdir()
-    write_dicom_level(path, pixels((64, 64)), MPP, "1.2.3")
-    header = dcmread(path)
+    path, header = dicom_level(folder)
     header.Rows = header.Columns = 1
     header.TotalPixelMatrixRows = header.TotalPixelMatrixColumns = 100_000
     header.NumberOfFrames = 64 * 64
