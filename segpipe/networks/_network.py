@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from segpipe.arrays import LabelMap, Maps
 from segpipe.geometry import Box
+from segpipe.labels.detections import Detections
 
 Activation = Literal["sigmoid", "softmax", "clip"]
 PROB_HEAD = "prob"
 """Name of the head that says where nuclei are."""
 TYPE_HEAD = "type"
 """Name of the head that tells nucleus types apart; decoders don't look at it."""
+Outputs = tuple[Tensor, ...]
+"""What a module returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +83,8 @@ class Decoding(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """A network, complete: architecture, what goes in, what comes out, how to train."""
+class Described:
+    """What all networks have in common."""
 
     name: str
     """Module name, or ``"module:variant"``; the value of ``--network``."""
@@ -95,28 +98,56 @@ class Network:
     """Inputs may be larger or smaller than the window's by multiples of this."""
     activation_bytes_per_px: int = 800
     """Peak of a forward pass on a CPU, in bytes per pixel of the input."""
-    heads: Callable[[int], tuple[Head, ...]]
-    """Heads for ``n_types`` nucleus types (0: untyped), in the order of ``forward``."""
     build: Callable[[int], nn.Module]
-    """Module for ``n_types``. Maps (B, 3, H, W) float RGB in [0, 255] to the raw heads,
-    a tuple of (B, n_channels, h, w): h = H if it is padded, or if it is valid H less a
-    constant, at most the window's margins. It normalises by itself. The same in
-    training and eval."""
+    """Module for ``n_types`` nucleus types (0: untyped). Takes (B, 3, H, W) float RGB
+    in [0, 255] and normalises by itself. The same in training and eval."""
     decoding: type[Any]
     """Frozen dataclass of the decoder's constants; its defaults are the network's."""
-    decode: Callable[..., LabelMap]
-    """``decode(maps, decoding)``: quantised maps of a box to its label map. Local."""
     targets: Callable[
         [LabelMap, NDArray[np.uint8] | None, int], Mapping[str, NDArray[Any]]
     ]
     """``targets(labels, types, n_types)``: label map (and type map, 1..n_types) of a
-    patch to training targets, one (n_channels, Y, X) per head name. float32 in the
-    head's range; ``decode(quantise(targets))`` gives the labels back."""
-    loss: Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Mapping[str, Tensor]]
+    patch to training targets, (C, Y, X) arrays by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Described):
+    """A network that gives maps: what goes in, what comes out, how it is trained.
+
+    Its module maps (B, 3, H, W) to the raw heads, a tuple of (B, n_channels, h, w):
+    h = H if it is padded, or if it is valid H less a constant, at most the window's
+    margins. Its targets are one per head, float32 in the head's range;
+    ``decode(quantise(targets))`` gives the labels back.
+    """
+
+    heads: Callable[[int], tuple[Head, ...]]
+    """Heads for ``n_types`` nucleus types, in the order of the module's outputs."""
+    decode: Callable[..., LabelMap]
+    """``decode(maps, decoding)``: quantised maps of a box to its label map. Local."""
+    loss: Callable[[Outputs, Mapping[str, Tensor]], Mapping[str, Tensor]]
     """Raw heads and a batch of targets to named loss terms; their sum is minimised.
     Targets have the outputs' height and width, cut to it where the network is valid.
     Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
     shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector(Described):
+    """A network that gives scored masks (ADR 0006), what its loss is, how it is read.
+
+    Its module maps (B, 3, H, W) to a tuple of dense tensors of any shapes, in every
+    mode the same. What is computed per box (a second stage) is a method of the module,
+    which ``detect`` and ``loss`` call.
+    """
+
+    detect: Callable[[nn.Module, Outputs, Any], list[Detections]]
+    """``detect(module, outputs, decoding)``: the nuclei of each input of a batch, in
+    pixels of the input, best first by the score before it is rounded. Boxes are those
+    of the masks' pixels; masks may overlap; doubles have been suppressed."""
+    loss: Callable[[nn.Module, Outputs, Mapping[str, Tensor]], Mapping[str, Tensor]]
+    """Module, its outputs and a batch of targets to named loss terms. Targets are
+    ``instances`` (B, 1, H, W) int32, the label map, and, typed, ``type`` (B, 1, H, W)
+    uint8; ``valid`` and ``reliable`` as for `Network`."""
 
 
 __all__ = [
@@ -124,8 +155,11 @@ __all__ = [
     "TYPE_HEAD",
     "Activation",
     "Decoding",
+    "Described",
+    "Detector",
     "Head",
     "Maps",
     "Network",
+    "Outputs",
     "Window",
 ]
