@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import version
 
+import pandas as pd
+
+from segpipe.labels.records import ANCHOR
 from segpipe.stages.measuring import frame_of
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.path import STAGES
@@ -49,6 +53,14 @@ def describe(plan: Plan) -> SlideRow:
 
 
 def _seam_check(plan: Plan) -> seams.SeamCheck | None:
-    """Compare nuclei at the seams of windows with the others, from the table."""
-    parts = iter_nuclei(plan.out, plan.slide.id, columns=seams.COLUMNS)
-    return seams.check_seams(parts, frame_of(plan, plan.canvas.box))
+    """Compare nuclei at the seams of windows with the others."""
+    return seams.check_seams(_anchored(plan), frame_of(plan, plan.canvas.box))
+
+
+def _anchored(plan: Plan) -> Iterator[pd.DataFrame]:
+    """Yield the table in parts, with the anchors, which it doesn't hold."""
+    anchors, start = read_index(plan).nuclei[:, ANCHOR], 0
+    for part in iter_nuclei(plan.out, plan.slide.id, columns=seams.COLUMNS):
+        stop = start + len(part)
+        yield part.assign(anchor=anchors[start:stop])
+        start = stop

@@ -13,8 +13,8 @@ from segpipe.networks import TYPE_HEAD, network
 from segpipe.stages._stage import Stage
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import TILE_LABELS, map_path, read_windows, scratch_of
-from segpipe.stages.tile_records import TileRecords, write_records
-from segpipe.stitching.seams import cut_core
+from segpipe.stages.tile_records import write_records
+from segpipe.stitching.seams import TileRecords, cut_core
 from segpipe.stores.slide_store import ArraySpec
 
 

@@ -57,19 +57,25 @@ class NucleiIndex:
         return np.asarray(self.nuclei[ids.astype(np.int64) - 1])
 
 
-def write_index(plan: Plan, starts: NDArray[np.int64], rows: Iterable[Ranked]) -> None:
+def write_index(plan: Plan, rows: Iterable[Ranked]) -> None:
     """Write the index durably, as its rows of tiles come."""
     with ExitStack() as stack:
-        names, nuclei, blocks = (
+        paths = [
             stack.enter_context(replacing(_path(plan, name)))
-            for name in ("lookup", "nuclei", "starts")
-        )
-        blocks.write_bytes(starts.tobytes())
-        with names.open("wb") as lookup_file, nuclei.open("wb") as nuclei_file:
+            for name in ("starts", "nuclei", "lookup")
+        ]
+        with ExitStack() as opened:
+            starts, nuclei, lookup = (
+                opened.enter_context(path.open("wb")) for path in paths
+            )
+            starts.write(np.int64(0).tobytes())
+            n_before = 0
             for row in rows:
-                lookup_file.write(row.lookup.tobytes())
-                nuclei_file.write(row.nuclei.tobytes())
-        for path in (names, nuclei, blocks):
+                starts.write((n_before + np.cumsum(row.counts)).tobytes())
+                nuclei.write(row.nuclei.tobytes())
+                lookup.write(row.lookup.tobytes())
+                n_before += len(row.lookup)
+        for path in paths:
             seal(path)
 
 

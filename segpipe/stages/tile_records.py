@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from io import BytesIO
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
-from segpipe.labels.records import InstanceRecords
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import RECORDS
-from segpipe.stitching.seams import TileLabels
+from segpipe.stitching.seams import TileRecords
 from segpipe.stores.durable import replacing
 from segpipe.stores.layout import Layout
 from segpipe.stores.sealed import read_sealed, seal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileRecords:
-    """Records of a tile's instances and what it says along its four seams."""
-
-    records: InstanceRecords
-    """(N, 6) int64, a row per instance in order of local id."""
-    west: NDArray[np.int32]
-    """The core's first column."""
-    north: NDArray[np.int32]
-    """The core's first row."""
-    east: NDArray[np.int32]
-    """The column beyond the core."""
-    south: NDArray[np.int32]
-    """The row beyond the core."""
-
-    @classmethod
-    def of(cls, tile: TileLabels, records: InstanceRecords) -> Self:
-        """Return what is to be remembered of a decoded tile."""
-        return cls(
-            records=records,
-            west=tile.core[:, 0],
-            north=tile.core[0],
-            east=tile.east,
-            south=tile.south,
-        )
-
-    def at_seams(self) -> NDArray[np.int64]:
-        """Return the rows of instances with a pixel along a seam, ascending."""
-        strips = (self.west, self.north, self.east, self.south)
-        ids = np.unique(np.concatenate(strips))
-        return ids[ids > 0].astype(np.int64) - 1
 
 
 def write_records(plan: Plan, index: int, tile: TileRecords) -> None:

@@ -1,62 +1,70 @@
-"""Parts on either side of seams that are one instance, and what they are together.
+"""Instances of neighbouring tiles that are one, and what they are together.
 
-Only parts that touch a seam are held: a few per cent of a slide's instances.
+A nucleus that is anchored in a row of tiles ends within a few rows below it; what goes
+on is too large for one. So rows of tiles go by in a window, and no more of the slide is
+held.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.labels.equivalence import equivalence_classes
-from segpipe.labels.records import ANCHOR, InstanceRecords, merge_records
-
-Ints = NDArray[np.int64]
+from segpipe.labels.records import InstanceRecords, merge_records
+from segpipe.stitching.rows import Ints, TileRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
-    """Instances that lie in more than one tile."""
+class Wholes:
+    """Instances in several tiles that are anchored in the first of some rows."""
 
+    records: InstanceRecords
+    """(W, 6) int64, merged from the parts that the rows hold."""
     parts: Ints
-    """(P,) rows, among the instances of all tiles, of their parts; ascending."""
+    """(P,) parts of these wholes, as rows of all records one row of tiles after the
+    other; ascending."""
     whole_of: Ints
     """(P,) which whole each part belongs to, 0..W - 1."""
-    wholes: InstanceRecords
-    """(W, 6) int64 records of the wholes, in order of ``first``."""
-    first: Ints
-    """(W,) the part of each whole that holds its anchor, as its row; ascending."""
+    alone: Ints
+    """Rows of the first row's records that have no part elsewhere, ascending."""
 
 
-def parts_of(pairs: Ints) -> Ints:
-    """Return the rows that occur in pairs, ascending."""
-    return np.unique(pairs)
-
-
-def join(pairs: Ints, parts: Ints, records: InstanceRecords) -> Joined:
-    """Join parts into wholes.
+def wholes_of(rows: Sequence[TileRow]) -> Wholes:
+    """Join what is anchored in the first of some rows of tiles.
 
     Parameters
     ----------
-    pairs : (Q, 2) int64
-        Rows that are one instance, in any order, also repeatedly.
-    parts : (P,) int64
-        ``parts_of(pairs)``.
-    records : (P, 6) int64
-        Records of the parts.
+    rows
+        One below the other. A whole that goes on below the last has only the parts
+        that are in these rows.
+
+    Returns
+    -------
+    Wholes
+        Those with a part in the first row and none above it.
     """
-    n_wholes, group = equivalence_classes(np.searchsorted(parts, pairs), len(parts))
-    merged = merge_records(records, group, n_wholes)
-    anchoring = np.flatnonzero(records[:, ANCHOR] == merged[group, ANCHOR])
-    # Parts ascend, so the groups come in the order of their first parts.
-    order = group[anchoring]
-    whole_of = np.empty(n_wholes, np.int64)
-    whole_of[order] = np.arange(n_wholes)
-    return Joined(
-        parts=parts,
-        whole_of=whole_of[group],
-        wholes=merged[order],
-        first=parts[anchoring],
+    starts = np.cumsum([0, *(len(row.records) for row in rows)])
+    within = [row.pairs + start for row, start in zip(rows, starts, strict=False)]
+    between = [row.above + starts[at : at + 2] for at, row in enumerate(rows[1:])]
+    pairs = np.concatenate(within + between)
+    from_above = np.unique(rows[0].above[:, 1])
+    parts = np.unique(np.concatenate([pairs.ravel(), from_above]))
+    n_groups, group = equivalence_classes(np.searchsorted(parts, pairs), len(parts))
+    in_first = parts < starts[1]
+    ours = np.zeros(n_groups, np.bool_)
+    ours[group[in_first]] = True
+    ours[group[np.searchsorted(parts, from_above)]] = False
+    number = np.cumsum(ours) - 1
+    mine = ours[group]
+    held = parts[mine]
+    records = np.concatenate([row.records for row in rows])[held]
+    whole_of = number[group[mine]]
+    return Wholes(
+        records=merge_records(records, whole_of, int(np.count_nonzero(ours))),
+        parts=held,
+        whole_of=whole_of,
+        alone=np.delete(np.arange(starts[1]), parts[in_first]),
     )

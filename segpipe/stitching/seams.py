@@ -20,6 +20,7 @@ Instances are 4-connected, so one that crosses a seam anywhere crosses it here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from segpipe.arrays import LabelMap
 from segpipe.errors import StageFailed
 from segpipe.geometry import Box
+from segpipe.labels.records import InstanceRecords
 from segpipe.labels.renaming import in_raster_order
 
 
@@ -42,6 +44,33 @@ class TileLabels:
     """(X,) int32: the row below the core, in the core's ids; empty at the end."""
     n_labels: int
     """Instances with a pixel in the core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRecords:
+    """Records of a tile's instances and what it says along its four seams."""
+
+    records: InstanceRecords
+    """(N, 6) int64, a row per instance in order of local id."""
+    west: NDArray[np.int32]
+    """The core's first column."""
+    north: NDArray[np.int32]
+    """The core's first row."""
+    east: NDArray[np.int32]
+    """The column beyond the core."""
+    south: NDArray[np.int32]
+    """The row beyond the core."""
+
+    @classmethod
+    def of(cls, tile: TileLabels, records: InstanceRecords) -> Self:
+        """Return what is to be remembered of a decoded tile."""
+        return cls(
+            records=records,
+            west=tile.core[:, 0],
+            north=tile.core[0],
+            east=tile.east,
+            south=tile.south,
+        )
 
 
 def cut_core(labels: LabelMap, read_box: Box, core: Box) -> TileLabels:

@@ -31,6 +31,27 @@ class Frame:
     type_names: tuple[str, ...] = ()
     """Names of the nucleus types, without background; empty if untyped."""
 
+    def seam_distance_px(
+        self, y_px: NDArray[np.float64], x_px: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how far points of the canvas are from the nearest seam of windows.
+
+        Parameters
+        ----------
+        y_px, x_px : (N,) float64
+            In canvas pixels; the centre of the first is at 0.5.
+
+        Returns
+        -------
+        (N,) float64
+            In canvas pixels; NaN if all of the canvas is one window.
+        """
+        height, width = self.canvas_shape
+        return np.fmin(
+            _to_inner_line(y_px, height, self.window_px),
+            _to_inner_line(x_px, width, self.window_px),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
@@ -65,3 +86,14 @@ def places(frame: Frame, crops: Crops, shape: ShapeSums) -> Places:
         ymax_px=ymax_px + frame.box.y0,
         xmax_px=xmax_px + frame.box.x0,
     )
+
+
+def _to_inner_line(
+    at: NDArray[np.float64], length: int, period: int
+) -> NDArray[np.float64]:
+    """Return the distance to the nearest multiple of ``period`` inside (0, length)."""
+    n_lines = (length - 1) // period
+    if n_lines == 0:
+        return np.full(at.shape, np.nan)
+    line: NDArray[np.float64] = np.clip(np.rint(at / period), 1, n_lines)
+    return np.abs(at - line * period)

@@ -237,22 +237,7 @@ def seam_distance_um(n: Sums) -> Floats:
     Tiles have no effect on a nucleus by construction, so they are no seams; windows are
     where one forward pass ends and the next begins, and lie on one fixed lattice.
     """
-    height, width = n.frame.canvas_shape
-    period = n.frame.window_px
-    distance = np.fmin(
-        _to_inner_line(n.places.y_px, height, period),
-        _to_inner_line(n.places.x_px, width, period),
-    )
-    return distance * n.frame.mpp
-
-
-def _to_inner_line(at: Floats, length: int, period: int) -> Floats:
-    """Return the distance to the nearest multiple of ``period`` inside (0, length)."""
-    n_lines = (length - 1) // period
-    if n_lines == 0:
-        return np.full(at.shape, np.nan)
-    line: Floats = np.clip(np.rint(at / period), 1, n_lines)
-    return np.abs(at - line * period)
+    return n.frame.seam_distance_px(n.places.y_px, n.places.x_px) * n.frame.mpp
 
 
 def geometry(n: Sums) -> Packed:

@@ -15,9 +15,8 @@ from segpipe.metrics.adding import Additive
 from segpipe.tables.frame import Frame
 
 NEAR_PX = 20
-"""Canvas pixels from a seam within which a centroid counts as near."""
+"""Canvas pixels from a seam within which an anchor counts as near."""
 COLUMNS = (
-    "seam_distance_um",
     "area_um2",
     "ymin_l0_px",
     "xmin_l0_px",
@@ -63,8 +62,9 @@ def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
     Parameters
     ----------
     parts
-        A slide's table in parts, each a DataFrame or mapping with ``COLUMNS``; one part
-        is held at a time.
+        A slide's table in parts, each a DataFrame or mapping with ``COLUMNS`` and
+        ``anchor``, the nuclei's first pixels in raster order of the canvas; one part is
+        held at a time.
     frame
         The slide's frame; its box plays no part.
 
@@ -90,7 +90,8 @@ def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
 
 def _sums(nuclei: Any, frame: Frame) -> _Sums:  # noqa: ANN401
     column = {name: np.asarray(nuclei[name], np.float64) for name in COLUMNS}
-    near = column["seam_distance_um"] < NEAR_PX * frame.mpp
+    y, x = np.divmod(np.asarray(nuclei["anchor"], np.int64), frame.canvas_shape[1])
+    near = frame.seam_distance_px(y + 0.5, x + 0.5) < NEAR_PX
     area_um2 = column["area_um2"]
     return _Sums(
         n_near=int(near.sum()),

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from segpipe.geometry import Box
 from segpipe.labels.records import instance_records
-from segpipe.stages.tile_records import TileRecords, write_records
-from segpipe.stitching.seams import cut_core
+from segpipe.stages.tile_records import write_records
+from segpipe.stitching.seams import TileRecords, cut_core
 from segpipe.tiling.grid import TileGrid
 
 TILE_PX = 1024

@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 
-from segpipe.stages import labelling, stitching, tiling
+from segpipe.stages import labelling, tiling
 from segpipe.stages.events import StageStarted
 from segpipe.stages.plan import Plan
 from segpipe.stages.slide import segment_slide
 from segpipe.stages.stored import TISSUE
+from segpipe.stitching import rows
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.stores.slide_store import SlideStore
@@ -48,7 +49,7 @@ def counting(monkeypatch):
     )
     wrapped(tiling, "read_canvas", lambda _, got: tally("reads slide", got.nbytes))
     wrapped(labelling, "decode_box", lambda _, got: tally("decodes px", got.size))
-    wrapped(stitching, "seam_pairs", lambda *_: counts.update(["seams compared"]))
+    wrapped(rows, "seam_pairs", lambda *_: counts.update(["seams compared"]))
     return counts, listener
 
 

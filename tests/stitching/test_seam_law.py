@@ -18,9 +18,9 @@ from segpipe.labels.records import (
     YMIN,
     instance_records,
 )
-from segpipe.stitching.joining import join, parts_of
-from segpipe.stitching.ranking import NucleusLimits, block_starts, rank_rows
-from segpipe.stitching.seams import cut_core, seam_pairs
+from segpipe.stitching.ranking import NucleusLimits, rank_rows
+from segpipe.stitching.rows import tile_row
+from segpipe.stitching.seams import TileRecords, cut_core
 from segpipe.tiling.grid import TileGrid
 
 KEEP_ALL = NucleusLimits(min_area_px=0, max_extent_px=10**6)
@@ -40,32 +40,30 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
 
 def ranked(tiles, grid, limits):
     """Join and rank the cut tiles as the stitch stage does, and paint the nuclei."""
-    starts = block_starts([tile.n_labels for tile in tiles.values()])
     width = grid.shape[1]
-    records = [
-        instance_records(tile.core, grid.core(i), width, tile.n_labels)
+    records = {
+        i: TileRecords.of(
+            tile, instance_records(tile.core, grid.core(i), width, tile.n_labels)
+        )
         for i, tile in tiles.items()
-    ]
-    pairs = [np.zeros((0, 2), np.int64)]
-    for i, tile in tiles.items():
-        if (east := grid.east_of(i)) is not None:
-            found = seam_pairs(tile.east, tiles[east].core[:, 0], seam="a seam")
-            pairs.append(found - 1 + [starts[i], starts[east]])
-        if (south := grid.south_of(i)) is not None:
-            found = seam_pairs(tile.south, tiles[south].core[0], seam="a seam")
-            pairs.append(found - 1 + [starts[i], starts[south]])
-    pairs = np.concatenate(pairs)
-    parts = parts_of(pairs)
-    joined = join(pairs, parts, np.concatenate(records)[parts])
-    n = grid.n_cols
-    rows = (np.concatenate(records[at : at + n]) for at in range(0, len(grid), n))
-    done = list(rank_rows(rows, joined, limits))
+    }
+    done = list(rank_rows(rows_of(records, grid), limits, tile_px=grid.tile_px))
     lookup = np.concatenate([row.lookup for row in done])
+    starts = np.r_[0, np.cumsum(np.concatenate([row.counts for row in done]))]
     nuclei = np.zeros(grid.shape, np.uint32)
     for i, tile in tiles.items():
         names = np.r_[np.uint32(0), lookup[starts[i] : starts[i + 1]]]
         nuclei[grid.core(i).slices()] = names[tile.core]
     return nuclei, np.concatenate([row.nuclei for row in done])
+
+
+def rows_of(records, grid):
+    """Yield the rows of tiles of a grid that has them all."""
+    above = {}
+    for at in range(0, len(grid), grid.n_cols):
+        tiles = {i: records[i] for i in range(at, at + grid.n_cols)}
+        yield tile_row(tiles, above, grid)
+        above = tiles
 
 
 def whole(prob, hv, decoding):
