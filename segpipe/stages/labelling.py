@@ -24,7 +24,7 @@ def prepare(plan: Plan) -> None:
         ArraySpec(
             path=TILE_LABELS,
             shape=plan.canvas.shape,
-            chunk_px=plan.tiles.tile_px,
+            unit_px=plan.tiles.tile_px,
             dtype="int32",
             is_label_map=True,
         )

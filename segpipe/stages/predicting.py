@@ -32,7 +32,7 @@ def prepare(plan: Plan) -> None:
             ArraySpec(
                 path=map_path(head.name),
                 shape=(*leading, *plan.canvas.shape),
-                chunk_px=plan.windows.tile_px,
+                unit_px=plan.windows.tile_px,
                 dtype=head.dtype,
             )
         )

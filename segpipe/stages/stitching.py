@@ -38,7 +38,7 @@ def prepare(plan: Plan) -> None:
         ArraySpec(
             path=NUCLEI_0,
             shape=plan.canvas.shape,
-            chunk_px=plan.tiles.tile_px,
+            unit_px=plan.tiles.tile_px,
             dtype="uint32",
             is_label_map=True,
         )

@@ -21,9 +21,9 @@ from segpipe.stores.slide_store import ArraySpec
 def prepare(plan: Plan) -> None:
     """Make the image array and keep the tissue mask."""
     store = store_of(plan)
-    shape, chunk_px = (3, *plan.canvas.shape), plan.windows.tile_px
+    shape, unit_px = (3, *plan.canvas.shape), plan.windows.tile_px
     store.create(
-        ArraySpec(path=IMAGE, shape=shape, chunk_px=chunk_px, dtype="uint8", fill=255)
+        ArraySpec(path=IMAGE, shape=shape, unit_px=unit_px, dtype="uint8", fill=255)
     )
     store.describe_image(plan.slide.id, plan.canvas.mpp)
     _keep_tissue(plan)
@@ -37,7 +37,7 @@ def _keep_tissue(plan: Plan) -> None:
     whole = ArraySpec(
         path=TISSUE,
         shape=tissue.mask.shape,
-        chunk_px=max(tissue.mask.shape),
+        unit_px=max(tissue.mask.shape),
         dtype="uint8",
     )
     store.create(whole)

@@ -1,7 +1,8 @@
 """The zarr arrays of a slide: OME-Zarr for what stays, scratch for what doesn't.
 
-One chunk is one write unit and has one writer: image and maps are chunked by inference
-windows, label maps by tiles. Everything carries a checksum.
+A write unit is one file and has one writer: image and maps are cut by inference
+windows, label maps by tiles. It is one chunk or, if that would be slow to look into, a
+shard of smaller ones. Everything carries a checksum.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ _NO_METADATA = (FileNotFoundError, zarr.errors.NodeNotFoundError, ValueError, Ke
 
 Fill = Literal[0, 255]
 
+MAX_CHUNK_PX = 1024
+"""Write units larger than this are shards: for a small box of a chunk of 4096 px a
+reader would decode 64 MiB."""
+MIN_CHUNK_PX = 256
+"""Smaller chunks of a shard cost more than they save."""
+
 Pixels = NDArray[Any]
 
 
@@ -37,8 +44,8 @@ class ArraySpec:
     """Path in the store, e.g. ``maps/prob``."""
     shape: tuple[int, ...]
     """Shape; the last two axes are Y, X."""
-    chunk_px: int
-    """Side of a chunk: the write unit."""
+    unit_px: int
+    """Side of a write unit."""
     dtype: str
     """Numpy name of the element type."""
     fill: Fill = 0
@@ -55,12 +62,15 @@ class SlideStore:
 
     def create(self, spec: ArraySpec) -> None:
         """Make an array, empty, in place of whatever was there."""
-        leading = spec.shape[:-2]
-        chunks = (*leading, *(min(spec.chunk_px, side) for side in spec.shape[-2:]))
+        leading, sides = spec.shape[:-2], spec.shape[-2:]
+        unit_px, chunk_px = spec.unit_px, chunk_px_of(spec.unit_px)
+        is_sharded = chunk_px < min(unit_px, max(sides))
+        whole = (*leading, *(min(unit_px, side) for side in sides))
         zarr.create_array(
             self._local(spec.path),
             shape=spec.shape,
-            chunks=chunks,
+            chunks=(*leading, chunk_px, chunk_px) if is_sharded else whole,
+            shards=(*leading, unit_px, unit_px) if is_sharded else None,
             dtype=spec.dtype,
             fill_value=spec.fill,
             compressors=_compressors(is_label_map=spec.is_label_map),
@@ -100,10 +110,8 @@ class SlideStore:
     def _check_written(
         self, array: zarr.Array[Any], path: str, cores: Iterable[Box]
     ) -> None:
-        leading = "0/" * (array.ndim - 2)
         for core in cores:
-            row, col = core.y0 // array.chunks[-2], core.x0 // array.chunks[-1]
-            if not (self.root / path / f"c/{leading}{row}/{col}").exists():
+            if not self._unit(array, path, core).exists():
                 message = (
                     f"Array {path} of {self.root} has lost its chunk at {core}. "
                     "Run again: it is computed anew."
@@ -111,9 +119,20 @@ class SlideStore:
                 raise StoreDamaged(message, array=path, box=astuple(core))
 
     def write(self, path: str, box: Box, pixels: Pixels) -> None:
-        """Write whole chunks of an array, also where all is the fill value."""
+        """Write a write unit of an array, also where all is the fill value."""
         array = self._open(path).with_config({"write_empty_chunks": True})
+        if array.shards is not None:
+            # Of a shard that sticks out of the array zarr writes a part, for which it
+            # reads the one that is there, which may be damaged.
+            self._unit(array, path, box).unlink(missing_ok=True)
         array[(..., *box.slices())] = pixels
+
+    def _unit(self, array: zarr.Array[Any], path: str, core: Box) -> Path:
+        """Return the file of the write unit that begins where a box does."""
+        height, width = (array.shards or array.chunks)[-2:]
+        leading = "0/" * (array.ndim - 2)
+        name = f"c/{leading}{core.y0 // height}/{core.x0 // width}"
+        return self.root / path / name
 
     def has(self, path: str) -> bool:
         """Whether the array exists."""
@@ -179,6 +198,12 @@ class SlideStore:
 
     def _local(self, path: str) -> str:
         return str(self.root / path) if path else str(self.root)
+
+
+def chunk_px_of(unit_px: int) -> int:
+    """Return the side of the chunks of a write unit: its own, or a fraction of it."""
+    parts = range(-(-unit_px // MAX_CHUNK_PX), unit_px // MIN_CHUNK_PX + 1)
+    return next((unit_px // n for n in parts if unit_px % n == 0), unit_px)
 
 
 def _compressors(*, is_label_map: bool) -> Sequence[Any]:

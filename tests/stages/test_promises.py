@@ -7,12 +7,14 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import zarr
 from outcome import array, same, table_bytes
 
 from segpipe import read_nuclei
 from segpipe.config import Settings
 from segpipe.stages.events import BatchDone, StageDone, StageStarted
 from segpipe.stages.slide import segment_slide
+from segpipe.stores import slide_store
 from segpipe.stores.layout import Layout
 
 STAGES = ("tile", "predict", "label", "stitch", "measure")
@@ -49,6 +51,17 @@ def test_a_run_finds_nuclei_and_says_how_many(undisturbed, crop, settings):
 def test_no_tiling_changes_a_byte(undisturbed, crop, settings, tmp_path, tiling):
     other = settings.model_copy(update=tiling)
     segment_slide(crop, tmp_path, other)
+    assert same(undisturbed, tmp_path)
+
+
+def test_shards_change_nothing_but_their_files(
+    undisturbed, crop, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(slide_store, "MAX_CHUNK_PX", 64)
+    monkeypatch.setattr(slide_store, "MIN_CHUNK_PX", 16)
+    segment_slide(crop, tmp_path, settings.model_copy(update={"tile_px": 192}))
+    labels = zarr.open_array(Layout(tmp_path).store("crop") / "labels/nuclei/0")
+    assert labels.shards == (192, 192)
     assert same(undisturbed, tmp_path)
 
 

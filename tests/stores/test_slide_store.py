@@ -1,21 +1,28 @@
 """A store gives back what was written, and says so when it can't."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
 import numpy as np
 import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
-from segpipe.stores.slide_store import ArraySpec, SlideStore
+from segpipe.stores import slide_store
+from segpipe.stores.slide_store import ArraySpec, SlideStore, chunk_px_of
+from segpipe.tiling.grid import TileGrid
 
 
 @pytest.fixture
 def store(tmp_path):
     store = SlideStore(tmp_path / "slide.zarr")
+    store.create(ArraySpec(path="maps/hv", shape=(2, 90, 70), unit_px=32, dtype="int8"))
     store.create(
-        ArraySpec(path="maps/hv", shape=(2, 90, 70), chunk_px=32, dtype="int8")
-    )
-    store.create(
-        ArraySpec(path="image", shape=(3, 90, 70), chunk_px=32, dtype="uint8", fill=255)
+        ArraySpec(path="image", shape=(3, 90, 70), unit_px=32, dtype="uint8", fill=255)
     )
     return store
 
@@ -75,9 +82,7 @@ def test_a_missing_array_is_named(store):
 
 def test_creating_again_starts_empty(store):
     store.write("maps/hv", Box(0, 0, 32, 32), np.ones((2, 32, 32), np.int8))
-    store.create(
-        ArraySpec(path="maps/hv", shape=(2, 90, 70), chunk_px=32, dtype="int8")
-    )
+    store.create(ArraySpec(path="maps/hv", shape=(2, 90, 70), unit_px=32, dtype="int8"))
     assert not store.read("maps/hv", Box(0, 0, 90, 70)).any()
 
 
@@ -88,3 +93,53 @@ def test_dropping_an_image_takes_its_metadata_along(store):
     store.drop("image")
     store.forget_image()
     assert not store.has("image")
+
+
+@given(
+    shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    unit_px=st.integers(1, 40),
+    limits=st.tuples(st.integers(1, 9), st.integers(9, 40)),
+    order=st.randoms(use_true_random=False),
+    damaged=st.booleans(),
+)
+def test_chunks_and_shards_of_any_shape_hold_the_same(
+    shape, unit_px, limits, order, damaged
+):
+    pixels = np.arange(shape[0] * shape[1], dtype=np.uint32).reshape(shape)
+    grid = TileGrid(shape=shape, tile_px=unit_px)
+    units = [grid.core(index) for index in range(len(grid))]
+    order.shuffle(units)
+    spec = ArraySpec(
+        path="labels", shape=shape, unit_px=unit_px, dtype="uint32", is_label_map=True
+    )
+    with (
+        patch.multiple(slide_store, MIN_CHUNK_PX=limits[0], MAX_CHUNK_PX=limits[1]),
+        TemporaryDirectory() as folder,
+    ):
+        store = SlideStore(Path(folder))
+        store.create(spec)
+        for unit in units:
+            store.write("labels", unit, pixels[unit.slices()])
+        if damaged:
+            for file in (store.root / "labels/c").rglob("[0-9]*"):
+                if file.is_file():
+                    file.write_bytes(file.read_bytes()[:-3])
+            for unit in units:
+                store.write("labels", unit, pixels[unit.slices()])
+        found = store.read("labels", Box.of_shape(shape), written=units)
+    assert np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize(
+    ("unit_px", "chunk_px"),
+    [(164, 164), (1024, 1024), (1100, 550), (2048, 1024), (4096, 1024), (1031, 1031)],
+)
+def test_large_write_units_are_shards_of_readable_chunks(tmp_path, unit_px, chunk_px):
+    assert chunk_px_of(unit_px) == chunk_px
+    store = SlideStore(tmp_path)
+    store.create(
+        ArraySpec(path="a", shape=(5000, 9000), unit_px=unit_px, dtype="uint32")
+    )
+    array = zarr.open_array(tmp_path / "a")
+    assert array.chunks == (chunk_px, chunk_px)
+    assert (array.shards or array.chunks) == (unit_px, unit_px)
