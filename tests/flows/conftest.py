@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 from small_slides import write_slide
 
 from segpipe import open_slide
@@ -41,7 +40,15 @@ def serial(tmp_path_factory, slide, settings):
 
 @pytest.fixture(scope="session")
 def server():
-    with prefect_test_harness(server_startup_timeout=120):
+    """Prefect's test server; importing it takes seconds, so only who uses it does."""
+    from prefect.settings import (  # noqa: PLC0415
+        PREFECT_API_BLOCKS_REGISTER_ON_START,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
+    lean = {PREFECT_API_BLOCKS_REGISTER_ON_START: False}
+    with temporary_settings(lean), prefect_test_harness(server_startup_timeout=120):
         yield
 
 

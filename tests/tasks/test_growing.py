@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from batch_functions import napping
 
 from segpipe.config import Settings
 from tasks.clusters import provided
@@ -24,11 +25,6 @@ class Accuser(Nobody):
 
     def failed(self, item, attempt, error):
         self.failures.append((item, attempt, error))
-
-
-def napping(units):
-    time.sleep(0.2)
-    return units
 
 
 @pytest.fixture(scope="module")

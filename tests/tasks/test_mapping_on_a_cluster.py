@@ -9,6 +9,16 @@ from itertools import islice
 
 import psutil
 import pytest
+from batch_functions import (
+    deadly,
+    deadly_once,
+    doubled,
+    failing,
+    failing_twice,
+    hanging,
+    noting_start_and_end,
+    written,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,62 +30,6 @@ from tasks.mapping import connected, dask_map
 from tasks.providers import Cluster
 
 BATCHES = list(batches(range(40), 4))
-
-
-def doubled(units):
-    return tuple(2 * unit for unit in units)
-
-
-def failing_twice(folder, units):
-    tries = len(list(folder.glob(f"{units[0]}-*")))
-    (folder / f"{units[0]}-{tries}").touch()
-    if tries < 2:
-        raise OSError(5, "Input/output error")
-    return units
-
-
-def failing(folder, error, units):
-    (folder / f"{units[0]}-{time.time_ns()}").touch()
-    if 8 in units:
-        raise error
-    return units
-
-
-def noting_start_and_end(folder, units):
-    if units == (8, 9, 10, 11):
-        message = "not this one"
-        raise ValueError(message)
-    (folder / f"start-{units[0]}").touch()
-    time.sleep(0.1)
-    (folder / f"end-{units[0]}").touch()
-    return units
-
-
-def deadly(folder, units):
-    if 13 in units:
-        os._exit(9)
-    (folder / f"done-{'-'.join(map(str, units))}").touch()
-    return units
-
-
-def deadly_once(folder, units):
-    marker = folder / f"died-{units[0]}"
-    if units[0] % 16 == 0 and not marker.exists():
-        marker.touch()
-        os._exit(9)
-    return units
-
-
-def hanging(units):
-    if 4 in units:
-        time.sleep(600)
-    return units
-
-
-def written(folder, units):
-    (folder / str(units[0])).touch()
-    time.sleep(0.02)
-    return units
 
 
 @dataclass
@@ -161,10 +115,20 @@ def test_who_stops_listening_stops_the_work(cluster, tmp_path):
 
 
 def test_workers_that_die_lose_nothing(cluster, tmp_path):
-    seen = Onlooker()
+    seen, more = Onlooker(), (41,)
+
+    def until_seen():
+        """Go on until the next look at who is there; they are seconds apart."""
+        yield from BATCHES
+        give_up = time.monotonic() + 60
+        while not seen.gone and time.monotonic() < give_up:
+            time.sleep(0.05)
+            yield more
+
     with dask_map(cluster, witness=seen) as map_:
-        found = list(map_(partial(deadly_once, tmp_path), BATCHES))
-    assert sorted(unit for units in found for unit in units) == list(range(40))
+        found = list(map_(partial(deadly_once, tmp_path), until_seen()))
+    done = [unit for units in found if units != more for unit in units]
+    assert sorted(done) == list(range(40))
     assert seen.gone
 
 

@@ -1,6 +1,7 @@
 """Cluster profiles: what they may say, and what is asked for in their name."""
 
 import json
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -172,6 +173,7 @@ def manifests(pods):
     return [cluster_manifest(pods, "tiny"), gpu_manifest(pods, pods.gpu, "tiny")]
 
 
+@cache
 def crd_schema(kind):
     """Return the schema that the operator registers for its objects."""
     package = Path(import_module("dask_kubernetes").__file__).parent

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from itertools import count
 
 import pytest
+from batch_functions import sleeping
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,11 +85,6 @@ def test_who_stops_asking_stops_them():
     results.close()
     assert len(taken) == 3
     assert not [t for t in threading.enumerate() if t.name.startswith("slide")]
-
-
-def sleeping(units):
-    time.sleep(0.02)
-    return units
 
 
 def test_flights_share_a_cluster_and_stop_between_batches(cluster):
