@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -68,6 +69,8 @@ def read_inputs(
     ------
     SettingsError
         If a manifest won't do, or gives two slides one id.
+    SlideNotFound, SlideNotReadable
+        If a folder isn't there, or may not be read.
     """
     listed: list[Listed] = []
     notes: list[str] = []
@@ -95,8 +98,13 @@ def read_inputs(
 
 
 def _slides_at(path: Path) -> list[Listed]:
-    """Return the slide at a path, or those in the folder there."""
-    if not path.is_dir():
+    """Return the slide at a path, or those in the folder there.
+
+    Where a slide is missing the others go on. Where an inbox is missing (unmounted,
+    misspelt) there are no others.
+    """
+    is_missing_folder = not path.suffix and not os.path.lexists(path)
+    if not path.is_dir() and not is_missing_folder:
         return [_named(path)]
     return [_named(slide) for slide in find_slides(path)]
 

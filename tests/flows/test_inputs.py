@@ -79,6 +79,12 @@ def test_a_folder_without_slides_is_empty_and_may_be_refused(tmp_path):
         inputs.refuse_empty()
 
 
+def test_an_inbox_that_is_not_there_is_refused_and_a_missing_slide_is_not(tmp_path):
+    with pytest.raises(SlideNotFound, match="no file or folder inbox"):
+        read_inputs([tmp_path / "inbox"])
+    assert ids([tmp_path / "gone.svs"]) == ["gone"]
+
+
 def test_a_manifest_says_what_files_do_not(slides, manifest):
     path = manifest(
         "# our cohort\n"
