@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from flows import calibrating, converting, evaluating, options, serving
+from flows import calibrating, comparing, converting, evaluating, options, serving
 from flows.exits import STOPPED, TERMINATED, exits, stoppable
 from segpipe.config import Settings, settings_from
 
@@ -315,6 +315,7 @@ def train(  # noqa: PLR0913 - each is an option
         sys.stdout.write(f"{path}\n")
 
 
+app.command(epilog=comparing.EXAMPLES)(comparing.compare)
 app.command(epilog=converting.EXAMPLE)(converting.convert)
 app.command(epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command(epilog=calibrating.EXAMPLE)(calibrating.calibrate)

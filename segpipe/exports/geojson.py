@@ -5,7 +5,6 @@ Coordinates are level-0 pixels, which is what QuPath places objects in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pandas as pd
 import shapely
 
 from segpipe.exports._export import Export
-from segpipe.exports._text import writing_text
+from segpipe.exports._features import classified, detection, writing_features
 from segpipe.tables.palette import colour_of
 from segpipe.tables.reading import iter_nuclei
 from segpipe.tables.schema import COLUMNS
@@ -25,15 +24,9 @@ _DECIMALS = 6
 
 def write(out_dir: Path, slide_id: str, path: Path) -> None:
     """Write a feature collection, row group by row group, so that memory stays flat."""
-    groups = iter_nuclei(out_dir, slide_id)
-    with writing_text(path) as text:
-        text.write('{"type":"FeatureCollection","features":[')
-        separator = "\n"
-        for nuclei in groups:
-            for feature in _features(nuclei):
-                text.write(separator + feature)
-                separator = ",\n"
-        text.write("\n]}\n")
+    with writing_features(path) as append:
+        for nuclei in iter_nuclei(out_dir, slide_id):
+            append(_features(nuclei))
 
 
 def _features(nuclei: pd.DataFrame) -> Iterator[str]:
@@ -46,19 +39,17 @@ def _features(nuclei: pd.DataFrame) -> Iterator[str]:
     for outline, nucleus_id, classification, measurements in zip(
         outlines, nuclei["nucleus_id"], types, _measurements(nuclei), strict=True
     ):
-        yield (
-            f'{{"type":"Feature","geometry":{outline},"properties":'
-            f'{{"objectType":"detection","name":"{nucleus_id}",{classification}'
-            f'"measurements":{measurements}}}}}'
+        yield detection(
+            outline,
+            str(nucleus_id),
+            classification=classification,
+            measurements=measurements,
         )
 
 
 def _classification(type_id: int, name: str) -> str:
     """Return the type as a JSON member; nothing for nuclei without a type."""
-    if not type_id:
-        return ""
-    value = {"name": name, "color": colour_of(type_id)}
-    return f'"classification":{json.dumps(value)},'
+    return classified(name, colour_of(type_id)) if type_id else ""
 
 
 def _measurements(nuclei: pd.DataFrame) -> list[str]:

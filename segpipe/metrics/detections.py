@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from segpipe.metrics.overlap import Floats, Ints, best_pairing, ids_and_ranks
+
+Flags = NDArray[np.bool_]
 
 DETECTION_RADIUS_PX = 12.0
 """At 0.25 mpp, 3 micrometres; Graham et al. 2019, *HoVer-Net*, section 4.2."""
@@ -56,13 +60,60 @@ def match_centres(
     (Q,) int64, (Q,) int64
         Ranks of the paired ids among the ids of either map.
     """
-    from_truth, from_found = centres(truth), centres(found)
-    if len(from_truth) == 0 or len(from_found) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    near = KDTree(from_truth).sparse_distance_matrix(
-        KDTree(from_found), radius_px, output_type="ndarray"
-    )
+    return match_points(centres(truth), centres(found), radius_px)
+
+
+def match_points(truth: Floats, found: Floats, radius_px: float) -> tuple[Ints, Ints]:
+    """Pair points as `match_centres` does.
+
+    Parameters
+    ----------
+    truth, found : (N, 2), (M, 2) float64
+        y, x of the points.
+    radius_px
+        How far two of them may lie apart.
+
+    Returns
+    -------
+    (Q,) int64, (Q,) int64
+        Ranks of the paired points.
+    """
+    near = _near(truth, found, radius_px)
     # A pair is worth more than any gain in distance: the number of pairs comes first.
     value = 1e4 * radius_px - near["v"]
     chosen = best_pairing(near["i"], near["j"], value)
     return near["i"][chosen], near["j"][chosen]
+
+
+def settled(
+    truth: Floats, found: Floats, radius_px: float, *, below_y: float
+) -> tuple[Flags, Flags]:
+    """Say which points are paired alike whatever points lie at ``below_y`` and beyond.
+
+    Points within the radius of each other may be paired, and a pair that is made takes
+    a partner from others: so those that hang together are settled together.
+
+    Returns
+    -------
+    (N,) bool, (M,) bool
+    """
+    near = _near(truth, found, radius_px)
+    n = len(truth) + len(found)
+    graph = coo_array(
+        (np.ones(len(near)), (near["i"], near["j"] + len(truth))), shape=(n, n)
+    )
+    group = connected_components(graph.tocsr(), directed=False)[1]
+    y = np.concatenate([truth[:, 0], found[:, 0]])
+    is_settled = ~np.isin(group, group[y >= below_y - radius_px])
+    return is_settled[: len(truth)], is_settled[len(truth) :]
+
+
+def _near(truth: Floats, found: Floats, radius_px: float) -> NDArray[Any]:
+    """Return the pairs of points within a radius: ranks i and j, and distance v."""
+    if len(truth) == 0 or len(found) == 0:
+        kinds = [("i", np.int64), ("j", np.int64), ("v", np.float64)]
+        return np.zeros(0, kinds)
+    near: NDArray[Any] = KDTree(truth).sparse_distance_matrix(
+        KDTree(found), radius_px, output_type="ndarray"
+    )
+    return near

@@ -52,7 +52,9 @@ def error_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     return _table(f"<thead>{head}</thead><tbody>{lines}</tbody>")
 
 
-def confusion_table(confusion: Ints, types: Sequence[str]) -> str:
+def confusion_table(
+    confusion: Ints, types: Sequence[str], corner: str = "truth \\ found"
+) -> str:
     """Return which type was taken for which, coloured by the share of the row.
 
     Parameters
@@ -61,6 +63,8 @@ def confusion_table(confusion: Ints, types: Sequence[str]) -> str:
         0 unknown, 1..K the types, K + 1 no nucleus; rows are the truth.
     types
         Names of the K types.
+    corner
+        What rows and columns are.
     """
     names = ["unknown", *types, "no nucleus"]
     rows = [k for k in range(len(names)) if confusion[k].any()]
@@ -68,7 +72,7 @@ def confusion_table(confusion: Ints, types: Sequence[str]) -> str:
     titles = [
         {0: "no type", len(names) - 1: "missed"}.get(k, names[k]) for k in columns
     ]
-    head = _row(["truth \\ found", *titles, "all"], "th")
+    head = _row([corner, *titles, "all"], "th")
     lines = "".join(
         f"<tr><th>{escape(_row_name(k, names))}</th>"
         + "".join(_heat(confusion, k, j) for j in columns)

@@ -18,6 +18,13 @@ _TYPES: tuple[RGBTriple, ...] = (
 )
 """Colours of types 1, 2, …: bright on pink and violet, and apart from each other."""
 
+IN_A: RGBTriple = (0, 110, 255)
+"""Of two runs, what the first found. Blue and orange differ for everyone."""
+IN_B: RGBTriple = (255, 132, 0)
+"""What the second found."""
+OTHER_TYPE: RGBTriple = (214, 40, 190)
+"""What both found and type otherwise."""
+
 
 def colour_of(type_id: int) -> RGBTriple:
     """Return R, G, B in 0..255 of a type; past the last the colours begin again."""
