@@ -54,7 +54,8 @@ class Settings(Frozen):
     max_extent_um: Annotated[float, Field(ge=20, le=500)] = 120.0
     """Instances wider or higher than this are no nuclei."""
     keep: frozenset[Keepable] = frozenset()
-    """Intermediate arrays to keep in the store after the table is written."""
+    """Intermediate arrays to keep after the table is written; of a detector, which has
+    no maps, ``maps`` keeps its scored masks."""
     workers: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Dask workers on this machine; by default one for each core."""
     scheduler: str | None = None

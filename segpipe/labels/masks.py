@@ -39,13 +39,27 @@ def of_planes(
     if planes.shape[1:] != at.shape:
         message = f"Planes of {planes.shape[1:]} don't fill {at} of {at.shape}."
         raise ShapeMismatch(message)
-    filled = planes.any(axis=(1, 2))
-    pixels = planes[filled].ravel().view(np.uint8)
-    n = int(np.count_nonzero(filled))
+    n = len(planes)
     whole = np.tile(np.array([at.y0, at.x0, at.y1, at.x1], np.int64), (n, 1))
-    masks = Unpacked(whole, pixels, np.arange(n + 1) * at.area)
-    cut = _cropped(masks, _tight(masks))
-    return Detections.packed(cut, scores[filled], types[filled])
+    masks = Unpacked(whole, planes.ravel().view(np.uint8), np.arange(n + 1) * at.area)
+    return in_tight_boxes(masks, scores, types)
+
+
+def in_tight_boxes(masks: Unpacked, scores: Bytes, types: Bytes) -> Detections:
+    """Pack masks that are given in boxes of any size.
+
+    Parameters
+    ----------
+    masks
+        Where each begins is in ``firsts``, whatever lies between; there need be no
+        padding. Empty ones are left out.
+    scores, types : (N,) uint8
+        As in ``Detections``.
+    """
+    tight = _tight(masks)
+    rows = np.flatnonzero(tight[:, 2] > tight[:, 0])
+    filled = Unpacked(masks.boxes[rows], masks.pixels, masks.firsts[rows])
+    return Detections.packed(_cropped(filled, tight[rows]), scores[rows], types[rows])
 
 
 def one_piece(

@@ -1,6 +1,7 @@
 """What is known of each instance of a tile without looking at its neighbours.
 
-Every field adds up over tiles: areas by sum, extents and anchors by minimum or maximum.
+Every field adds up over tiles: areas by sum, the others by minimum or maximum. Scores
+and types are those of the whole in each part.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from segpipe.arrays import LabelMap
 from segpipe.geometry import Box
 
 InstanceRecords = NDArray[np.int64]
-"""(N, 6) int64, a row per instance in order of id; columns as below."""
+"""(N, N_COLUMNS) int64, a row per instance in order of id; columns as below."""
 
-ANCHOR, AREA, YMIN, XMIN, YMAX, XMAX = range(6)
-"""Columns: first pixel in raster order of the canvas (y * width + x), pixels, and the
-half-open extent in canvas pixels."""
+N_COLUMNS = 8
+ANCHOR, AREA, YMIN, XMIN, YMAX, XMAX, SCORE, TYPE = range(N_COLUMNS)
+"""Columns: first pixel in raster order of the canvas (y * width + x), pixels, the
+half-open extent in canvas pixels, and what a detector said: score in units of 1/255,
+and type; 0 where a network gives maps."""
 
 
 def instance_records(
@@ -38,12 +41,11 @@ def instance_records(
 
     Returns
     -------
-    (n_labels, 6) int64
-        Row i is instance i + 1.
+    (n_labels, N_COLUMNS) int64
+        Row i is instance i + 1. Scores and types are 0.
     """
-    records = np.empty((n_labels, 6), np.int64)
+    records = np.zeros((n_labels, N_COLUMNS), np.int64)
     records[:, ANCHOR] = np.iinfo(np.int64).max
-    records[:, AREA] = 0
     records[:, [YMIN, XMIN]] = np.iinfo(np.int64).max
     records[:, [YMAX, XMAX]] = -1
     _record(np.ascontiguousarray(labels), core.y0, core.x0, canvas_width, records)
@@ -75,7 +77,7 @@ def merge_records(
 
     Parameters
     ----------
-    records : (N, 6) int64
+    records : (N, N_COLUMNS) int64
         Records of parts.
     group : (N,) int64
         Which whole each part belongs to, 0..n_groups - 1, each at least once.
@@ -84,14 +86,14 @@ def merge_records(
 
     Returns
     -------
-    (n_groups, 6) int64
+    (n_groups, N_COLUMNS) int64
         Records of wholes; a sum, minimum or maximum, so the order of parts is nothing.
     """
-    merged = np.zeros((n_groups, 6), np.int64)
+    merged = np.zeros((n_groups, N_COLUMNS), np.int64)
     merged[:, [ANCHOR, YMIN, XMIN]] = np.iinfo(np.int64).max
     np.add.at(merged[:, AREA], group, records[:, AREA])
     for column in (ANCHOR, YMIN, XMIN):
         np.minimum.at(merged[:, column], group, records[:, column])
-    for column in (YMAX, XMAX):
+    for column in (YMAX, XMAX, SCORE, TYPE):
         np.maximum.at(merged[:, column], group, records[:, column])
     return merged

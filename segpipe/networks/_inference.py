@@ -1,4 +1,4 @@
-"""Running a loaded network: windows in, quantised maps out, whatever the batch.
+"""Running a loaded network: windows in, maps or scored masks out, whatever the batch.
 
 Results depend on the pixels of a window only. A batch always has the same shape, short
 ones are padded, so neither the number nor the order of windows can change a bit.
@@ -6,8 +6,8 @@ ones are padded, so neither the number nor the order of windows can change a bit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ from torch import Tensor
 from segpipe.arrays import Maps, Planes
 from segpipe.errors import MapsInvalid, ShapeMismatch
 from segpipe.geometry import Box
+from segpipe.labels.detections import Detections
 from segpipe.mirroring import mirrored
 from segpipe.networks._layers import centred
 from segpipe.networks._loading import LoadedNetwork
-from segpipe.networks._network import Activation, Head
+from segpipe.networks._network import Activation, Head, Outputs, Window, giving_masks
 from segpipe.tiling.grid import TileGrid
+
+Said = TypeVar("Said")
 
 CPU_BATCH = 1
 """A window keeps a core busy; more only take memory."""
@@ -56,7 +59,72 @@ def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
         If the windows are not of the network's size.
     MapsInvalid
         If the network's answer is no number somewhere.
+    SettingsError
+        If it is a detector.
     """
+    heads, side = loaded.heads, loaded.network.window.output_px
+
+    def read(outputs: Outputs) -> list[list[NDArray[Any]]]:
+        parts = [
+            quantise(head, activate(head, centred(raw, (side, side)).float()))
+            for head, raw in zip(heads, outputs, strict=True)
+        ]
+        return [list(window) for window in zip(*parts, strict=True)]
+
+    windows = _answers(loaded, planes, read)
+    return {
+        head.name: np.stack([window[index] for window in windows])
+        if windows
+        else _empty(head, (side, side))[None][:0]
+        for index, head in enumerate(heads)
+    }
+
+
+def detect_windows(
+    loaded: LoadedNetwork,
+    planes: NDArray[np.uint8],
+    decoding: Any,  # noqa: ANN401 - each network's own dataclass
+) -> list[Detections]:
+    """Detect the nuclei of some windows.
+
+    Parameters
+    ----------
+    loaded
+        The detector.
+    planes : (B, 3, input_px, input_px) uint8
+        Windows with their margins.
+    decoding
+        Its constants.
+
+    Returns
+    -------
+    list of Detections
+        One a window, in pixels of its input, best first.
+
+    Raises
+    ------
+    ShapeMismatch
+        If the windows are not of the network's size.
+    MapsInvalid
+        If the network's answer is no number somewhere.
+    SettingsError
+        If the network gives maps.
+    """
+    network = giving_masks(loaded.network)
+
+    def read(outputs: Outputs) -> list[Detections]:
+        whole = tuple(_numbers(raw.float(), "output") for raw in outputs)
+        return network.detect(loaded.module, whole, decoding)
+
+    return _answers(loaded, planes, read)
+
+
+def _answers(
+    loaded: LoadedNetwork,
+    planes: NDArray[np.uint8],
+    read: Callable[[Outputs], list[Said]],
+) -> list[Said]:
+    """Run the network on windows in batches; return what is read out, one a window."""
     side = loaded.network.window.input_px
     if planes.ndim != 4 or planes.shape[1:] != (3, side, side):
         message = (
@@ -65,48 +133,49 @@ def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
         )
         raise ShapeMismatch(message)
     size = GPU_BATCH if loaded.device.type == "cuda" else CPU_BATCH
-    parts = [
-        _predict_batch(loaded, planes[at : at + size], size)
-        for at in range(0, max(len(planes), 1), size)
+    return [
+        said
+        for at in range(0, len(planes), size)
+        for said in _answer_batch(loaded, planes[at : at + size], size, read)
     ]
-    return {
-        head.name: np.concatenate([part[index] for part in parts])
-        for index, head in enumerate(loaded.heads)
-    }
 
 
-def _predict_batch(
-    loaded: LoadedNetwork, planes: NDArray[np.uint8], size: int
-) -> list[NDArray[Any]]:
-    """Predict up to ``size`` windows as a batch of ``size``; halve it on no memory."""
+def _answer_batch(
+    loaded: LoadedNetwork,
+    planes: NDArray[np.uint8],
+    size: int,
+    read: Callable[[Outputs], list[Said]],
+) -> list[Said]:
+    """Run up to ``size`` windows as a batch of ``size``; halve it on no memory."""
     padded = np.zeros((size, *planes.shape[1:]), np.uint8)
     padded[: len(planes)] = planes
     try:
-        maps = _forward(loaded, padded)
+        said = _forward(loaded, padded, read)
     except torch.cuda.OutOfMemoryError:
         if size == 1:
             raise
         torch.cuda.empty_cache()
         half = size // 2
-        parts = [
-            _predict_batch(loaded, padded[at : at + half], half) for at in (0, half)
+        said = [
+            one
+            for at in (0, half)
+            for one in _answer_batch(loaded, padded[at : at + half], half, read)
         ]
-        maps = [np.concatenate(pair) for pair in zip(*parts, strict=True)]
-    return [values[: len(planes)] for values in maps]
+    return said[: len(planes)]
 
 
 @torch.inference_mode()
-def _forward(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> list[NDArray[Any]]:
+def _forward(
+    loaded: LoadedNetwork,
+    planes: NDArray[np.uint8],
+    read: Callable[[Outputs], list[Said]],
+) -> list[Said]:
     device = loaded.device
     batch = torch.from_numpy(planes).to(device).float()
     batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, enabled=device.type == "cuda"):
         outputs = loaded.module(batch)
-    core = (loaded.network.window.output_px,) * 2
-    return [
-        quantise(head, activate(head, centred(raw, core).float()))
-        for head, raw in zip(loaded.heads, outputs, strict=True)
-    ]
+    return read(outputs)
 
 
 def activate(head: Head, raw: Tensor) -> Tensor:
@@ -124,17 +193,28 @@ def quantise(head: Head, values: Tensor) -> NDArray[Any]:
     MapsInvalid
         If a value is no number, which would be stored as 0: as if nothing were there.
     """
-    if (n_bad := int(values.isnan().sum())) > 0:
-        message = (
-            f"The network's map {head.name} is no number at {n_bad} of "
-            f"{values.numel()} places. Its weights are damaged or unfit, or half "
-            "precision overflowed on a GPU: check them with other weights, or by "
-            "--device cpu."
-        )
-        raise MapsInvalid(message)
-    whole = (values * (255 if head.dtype == "uint8" else 127)).round()
+    scale = 255 if head.dtype == "uint8" else 127
+    whole = (_numbers(values, f"map {head.name}") * scale).round()
     stored: NDArray[Any] = whole.to(getattr(torch, head.dtype)).cpu().numpy()
     return stored[:, 0] if head.n_channels == 1 else stored
+
+
+def _numbers(values: Tensor, name: str) -> Tensor:
+    """Return values that are numbers, all of them.
+
+    Raises
+    ------
+    MapsInvalid
+        If one isn't.
+    """
+    if (n_bad := int(values.isnan().sum())) > 0:
+        message = (
+            f"The network's {name} is no number at {n_bad} of {values.numel()} places. "
+            "Its weights are damaged or unfit, or half precision overflowed on a GPU: "
+            "check them with other weights, or by --device cpu."
+        )
+        raise MapsInvalid(message)
+    return values
 
 
 def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:
@@ -152,20 +232,40 @@ def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:
     Maps
         By head name, (Y, X) or (C, Y, X).
     """
-    whole = Box.of_shape((planes.shape[1], planes.shape[2]))
-    window = loaded.network.window
-    lattice = TileGrid(shape=whole.shape, tile_px=window.output_px)
-    maps = {head.name: _empty(head, whole.shape) for head in loaded.heads}
-    for index in range(len(lattice)):
-        box = window.input_box(lattice.core(index))
-        inside = box.intersection(whole)
-        rows, cols = inside.slices()
-        fed = mirrored(planes[:, rows, cols], inside, box)
-        core = lattice.core(index)
+    shape = (planes.shape[1], planes.shape[2])
+    maps = {head.name: _empty(head, shape) for head in loaded.heads}
+    for _, core, fed in windows_of(planes, loaded.network.window):
         for name, predicted in predict_windows(loaded, fed[None]).items():
             kept = predicted[0, ..., : core.height, : core.width]
             maps[name][(..., *core.slices())] = kept
     return maps
+
+
+def windows_of(
+    planes: Planes, window: Window
+) -> Iterator[tuple[int, Box, NDArray[np.uint8]]]:
+    """Cut an image into windows on the lattice at its corner.
+
+    Parameters
+    ----------
+    planes : (3, Y, X) uint8
+        The image. What lies outside is mirrored.
+    window
+        The network's.
+
+    Yields
+    ------
+    index, core, fed
+        Index on the lattice, core, and what is fed, (3, input_px, input_px).
+    """
+    whole = Box.of_shape((planes.shape[1], planes.shape[2]))
+    lattice = TileGrid(shape=whole.shape, tile_px=window.output_px)
+    for index in range(len(lattice)):
+        core = lattice.core(index)
+        box = window.input_box(core)
+        inside = box.intersection(whole)
+        rows, cols = inside.slices()
+        yield index, core, mirrored(planes[:, rows, cols], inside, box)
 
 
 def _empty(head: Head, shape: tuple[int, int]) -> NDArray[Any]:

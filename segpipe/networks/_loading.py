@@ -13,7 +13,7 @@ from torch import nn
 from segpipe.errors import WeightsError
 from segpipe.networks._card import Card, card_of
 from segpipe.networks._layers import fuse_conv_bn
-from segpipe.networks._network import Head, Network
+from segpipe.networks._network import AnyNetwork, Head, giving_maps
 from segpipe.networks._registry import network
 from segpipe.networks._weights import fill, read_weights
 
@@ -25,7 +25,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 class LoadedNetwork:
     """A network with weights, on a device, in evaluation mode."""
 
-    network: Network
+    network: AnyNetwork
     module: nn.Module
     card: Card
     decoding: Any
@@ -33,9 +33,14 @@ class LoadedNetwork:
     device: torch.device
 
     @property
+    def n_types(self) -> int:
+        """Nucleus types that the weights tell apart; 0 if none."""
+        return len(self.card.types)
+
+    @property
     def heads(self) -> tuple[Head, ...]:
-        """The heads, in the order of the module's outputs."""
-        return self.network.heads(len(self.card.types))
+        """The heads of a network that gives maps, in the order of its outputs."""
+        return giving_maps(self.network).heads(self.n_types)
 
 
 def weights_file(name: str) -> Path:
@@ -131,7 +136,7 @@ def _ready(module: nn.Module, device: torch.device) -> nn.Module:
     return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _decoding(chosen: Network, card: Card, path: Path) -> Any:  # noqa: ANN401 - each network's own dataclass
+def _decoding(chosen: AnyNetwork, card: Card, path: Path) -> Any:  # noqa: ANN401 - each network's own dataclass
     try:
         return chosen.decoding(**card.decoding)
     except TypeError as error:

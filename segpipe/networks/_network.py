@@ -1,9 +1,14 @@
 """What a network is to segpipe: how to build, feed, read and train it, as one value.
 
-One file = one paper; it ends in ``NETWORK = Network(...)`` and the module name is the
-registry; ``VARIANTS`` and ``variant(name)`` add builds of the same paper. The forward
-pass returns a tuple of raw maps in every mode; activation, loss and decoding live
-outside.
+One file = one paper; it ends in ``NETWORK = Network(...)`` or ``Detector(...)`` and the
+module name is the registry; ``VARIANTS`` and ``variant(name)`` add builds of the same
+paper. The forward pass returns a tuple of raw tensors in every mode; activation, loss
+and decoding live outside.
+
+A `Network` says of every pixel what it is: maps. A `Detector` says where nuclei are:
+scored masks. What is done with either in the same way takes an `AnyNetwork`; where they
+part is in one place per concern: ``_answers`` for images in memory,
+``segpipe.stages.answers`` for slides, ``loss_terms`` below for training.
 """
 
 from __future__ import annotations
@@ -17,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segpipe.arrays import LabelMap, Maps
+from segpipe.errors import SettingsError
 from segpipe.geometry import Box
 from segpipe.labels.detections import Detections
+from segpipe.networks._layers import centred
 
 Activation = Literal["sigmoid", "softmax", "clip"]
 PROB_HEAD = "prob"
@@ -82,6 +89,21 @@ class Decoding(Protocol):
         """Pixels farther than this (chessboard) from a pixel can't change its label."""
 
 
+class DetectorDecoding(Decoding, Protocol):
+    """Constants of a detector: of ``detect``, and of who is believed (ADR 0006).
+
+    ``support_px`` is 0: a tile's nuclei hang on claims, whose reach is known.
+    """
+
+    @property
+    def vouch_px(self) -> int:
+        """How far outside its core a window vouches for centres."""
+
+    @property
+    def edge_px(self) -> int:
+        """A mask that ends this near to the border of the input is taken for cut."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
     """What all networks have in common."""
@@ -102,7 +124,8 @@ class Described:
     """Module for ``n_types`` nucleus types (0: untyped). Takes (B, 3, H, W) float RGB
     in [0, 255] and normalises by itself. The same in training and eval."""
     decoding: type[Any]
-    """Frozen dataclass of the decoder's constants; its defaults are the network's."""
+    """Frozen dataclass of constants, a `Decoding`, for a detector a
+    `DetectorDecoding`; its defaults are the network's."""
     targets: Callable[
         [LabelMap, NDArray[np.uint8] | None, int], Mapping[str, NDArray[Any]]
     ]
@@ -130,6 +153,18 @@ class Network(Described):
     Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
     shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
 
+    def map_names(self, n_types: int) -> tuple[str, ...]:
+        """Return the names of the maps that its answer comes to."""
+        return tuple(head.name for head in self.heads(n_types))
+
+    def loss_terms(
+        self, _module: nn.Module, outputs: Outputs, targets: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """Return the loss terms, with targets cut to what the outputs are of."""
+        shape = outputs[0].shape
+        cut = {name: centred(target, shape) for name, target in targets.items()}
+        return self.loss(outputs, cut)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector(Described):
@@ -137,29 +172,81 @@ class Detector(Described):
 
     Its module maps (B, 3, H, W) to a tuple of dense tensors of any shapes, in every
     mode the same. What is computed per box (a second stage) is a method of the module,
-    which ``detect`` and ``loss`` call.
+    which ``detect`` and ``loss`` call. They get the outputs as float32, outside of any
+    autocast: only ``forward`` runs in half precision.
     """
 
     detect: Callable[[nn.Module, Outputs, Any], list[Detections]]
     """``detect(module, outputs, decoding)``: the nuclei of each input of a batch, in
     pixels of the input, best first by the score before it is rounded. Boxes are those
-    of the masks' pixels; masks may overlap; doubles have been suppressed."""
+    of the masks' pixels; masks may overlap; doubles have been suppressed. What it says
+    of an input doesn't depend on the rest of the batch."""
     loss: Callable[[nn.Module, Outputs, Mapping[str, Tensor]], Mapping[str, Tensor]]
     """Module, its outputs and a batch of targets to named loss terms. Targets are
     ``instances`` (B, 1, H, W) int32, the label map, and, typed, ``type`` (B, 1, H, W)
-    uint8; ``valid`` and ``reliable`` as for `Network`."""
+    uint8; ``valid`` and ``reliable`` as for `Network`. None is cut."""
+
+    def heads(self, _n_types: int) -> tuple[Head, ...]:
+        """Return none: it gives no maps."""
+        return ()
+
+    def map_names(self, n_types: int) -> tuple[str, ...]:
+        """Return the names of the maps that its answer comes to: nuclei, painted."""
+        return (PROB_HEAD, TYPE_HEAD) if n_types else (PROB_HEAD,)
+
+    def loss_terms(
+        self, module: nn.Module, outputs: Outputs, targets: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """Return the loss terms."""
+        return self.loss(module, tuple(raw.float() for raw in outputs), targets)
+
+
+AnyNetwork = Network | Detector
+"""What a file of this package ends in."""
+
+
+def giving_maps(network: AnyNetwork) -> Network:
+    """Return a network that gives maps as what it is.
+
+    Raises
+    ------
+    SettingsError
+        If it gives scored masks.
+    """
+    if isinstance(network, Network):
+        return network
+    message = f"{network.name} detects nuclei; it gives scored masks, not maps."
+    raise SettingsError(message)
+
+
+def giving_masks(network: AnyNetwork) -> Detector:
+    """Return a network that gives scored masks as what it is.
+
+    Raises
+    ------
+    SettingsError
+        If it gives maps.
+    """
+    if isinstance(network, Detector):
+        return network
+    message = f"{network.name} gives maps, not scored masks."
+    raise SettingsError(message)
 
 
 __all__ = [
     "PROB_HEAD",
     "TYPE_HEAD",
     "Activation",
+    "AnyNetwork",
     "Decoding",
     "Described",
     "Detector",
+    "DetectorDecoding",
     "Head",
     "Maps",
     "Network",
     "Outputs",
     "Window",
+    "giving_maps",
+    "giving_masks",
 ]

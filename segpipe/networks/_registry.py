@@ -1,8 +1,8 @@
 """Networks by name: every public module of this package is one.
 
-A module ends in ``NETWORK``. One that comes in several builds also has
-``VARIANTS``, the names of those worth listing, and ``variant(name)``, which returns the
-``Network`` called ``"module:name"``.
+A module ends in ``NETWORK``, a `Network` or a `Detector`. One that comes in several
+builds also has ``VARIANTS``, the names of those worth listing, and ``variant(name)``,
+which returns the one called ``"module:name"``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 
 from segpipe.errors import UnknownNetwork
-from segpipe.networks._network import Network
+from segpipe.networks._network import AnyNetwork
 from segpipe.plugins import public_modules
 
 
 @cache
-def networks() -> Mapping[str, Network]:
+def networks() -> Mapping[str, AnyNetwork]:
     """Return every network by name, with the variants that its module lists."""
-    listed: dict[str, Network] = {}
+    listed: dict[str, AnyNetwork] = {}
     for name, module in _modules().items():
         listed[name] = module.NETWORK
         for variant in getattr(module, "VARIANTS", ()):
@@ -32,7 +32,7 @@ def _modules() -> Mapping[str, ModuleType]:
     return public_modules("segpipe.networks")
 
 
-def network(name: str) -> Network:
+def network(name: str) -> AnyNetwork:
     """Return the network of a name, ``"unet"``, or of a variant, ``"unet:padded"``.
 
     Raises
@@ -50,5 +50,5 @@ def network(name: str) -> Network:
             f"There is no network {name!r}. There are: {', '.join(known) or 'none'}."
         )
         raise UnknownNetwork(message)
-    found: Network = module.variant(variant)
+    found: AnyNetwork = module.variant(variant)
     return found

@@ -140,6 +140,7 @@ def _seams(report: SlideReport, check: SeamCheck) -> str:
 
 def _facts(row: SlideRow) -> dict[str, str]:
     height, width = row.slide_shape
+    dropped = row.n_too_large
     return {
         "Size": f"{width:,} × {height:,} px in {row.n_levels} levels",
         "Resolution": f"{row.mpp:.4g} µm per pixel" if row.mpp else "unknown",
@@ -149,5 +150,6 @@ def _facts(row: SlideRow) -> dict[str, str]:
         "Weights (sha256)": row.weights_sha256,
         "Tiles": f"{row.n_tiles:,}",
         "Windows": f"{row.n_windows:,}",
+        **({} if dropped is None else {"Too large, dropped": f"{dropped:,}"}),
         "Fingerprint": row.fingerprint,
     }

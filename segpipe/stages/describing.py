@@ -8,6 +8,7 @@ from importlib.metadata import version
 import pandas as pd
 
 from segpipe.labels.records import ANCHOR
+from segpipe.stages.answers import too_large
 from segpipe.stages.measuring import frame_of
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.path import STAGES
@@ -39,6 +40,7 @@ def describe(plan: Plan) -> SlideRow:
         weights_sha256=plan.network.sha256,
         n_tiles=len(plan.tissue_tiles),
         n_windows=len(plan.tissue_windows),
+        n_too_large=too_large(plan),
         seconds={
             stage.name: ledger.seconds(stage.name, plan.keys[stage.name])
             for stage in STAGES

@@ -27,17 +27,14 @@ from segpipe.stages.grounds import (
     signature_of,
     still_hold,
 )
+from segpipe.stages.keeping import is_kept
 from segpipe.stages.plan import Grounds
 from segpipe.stages.planning import network_ref
 from segpipe.stages.quarantine import Quarantine, release
-from segpipe.stages.stored import IMAGE, MAPS
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow
-
-KEPT = {"image": IMAGE, "maps": MAPS}
-"""Where in the store that is what ``keep`` names."""
 
 
 class Done(Frozen):
@@ -157,8 +154,7 @@ def standing_row(
 
 def is_whole(layout: Layout, slide_id: str, keep: Collection[str]) -> bool:
     """Whether a slide's table stands, and all that was to be kept."""
-    store = layout.store(slide_id)
-    kept = all((store / KEPT[name]).exists() for name in keep)
+    kept = all(is_kept(name, layout, slide_id) for name in keep)
     return kept and layout.table(slide_id).exists()
 
 

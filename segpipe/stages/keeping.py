@@ -2,7 +2,8 @@
 
 Stages whose arrays stay keep their receipts, so that another setting runs only what
 depends on it. With the maps stays what was decoded from them, which is small beside
-them and saves decoding the slide again.
+them and saves decoding the slide again. A detector has no maps: ``maps`` keeps what its
+windows vouch for.
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ def dropped_stages(keep: Collection[str]) -> tuple[str, ...]:
     return tuple(stage for stage, name in KEPT_WITH.items() if name not in keep)
 
 
+def is_kept(name: str, layout: Layout, slide_id: str) -> bool:
+    """Whether what a member of ``keep`` names is there."""
+    stage = {"image": "tile", "maps": "predict"}[name]
+    return any(path.exists() for path in arrays_of(stage, layout, slide_id))
+
+
 def arrays_of(stage: str, layout: Layout, slide_id: str) -> tuple[Path, ...]:
     """Return what a stage wrote that may go; the label map and the table stay."""
     return {
         "tile": (layout.store(slide_id) / IMAGE,),
-        "predict": (layout.store(slide_id) / MAPS,),
+        "predict": (layout.store(slide_id) / MAPS, layout.detections(slide_id)),
         "label": (layout.scratch(slide_id),),
         "stitch": (layout.instances(slide_id),),
         "measure": (layout.parts(slide_id),),

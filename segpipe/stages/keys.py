@@ -71,6 +71,7 @@ def _dependencies(plan: Plan, tiling: dict[str, int]) -> dict[str, dict[str, Any
             "network": network.name,
             "weights": network.sha256,
             "device": plan.device,
+            **({"decoding": network.decoding} if network.detects else {}),
         },
         "label": {"decoding": network.decoding, **tiling},
         "stitch": {

@@ -1,4 +1,4 @@
-"""Stage 3: maps over a tile and its halo, decoded; the core is kept.
+"""Stage 3: what the network says of a tile and its halo, decoded; the core is kept.
 
 Leaves the tile's label map in scratch, and beside it the records of its instances and
 its four seam strips.
@@ -6,13 +6,21 @@ its four seam strips.
 
 from __future__ import annotations
 
-from segpipe.arrays import LabelMap
+import numpy as np
+
+from segpipe.decoding.scored import Scored
 from segpipe.geometry import Box
-from segpipe.labels.records import instance_records
-from segpipe.networks import TYPE_HEAD, network
+from segpipe.labels.records import (
+    ANCHOR,
+    SCORE,
+    TYPE,
+    InstanceRecords,
+    instance_records,
+)
 from segpipe.stages._stage import Stage
+from segpipe.stages.answers import answers_of
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import TILE_LABELS, map_path, read_windows, scratch_of
+from segpipe.stages.stored import TILE_LABELS, scratch_of
 from segpipe.stages.tile_records import write_records
 from segpipe.stitching.seams import TileRecords, cut_core
 from segpipe.stores.slide_store import ArraySpec
@@ -39,28 +47,33 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
 def _label_tile(plan: Plan, index: int) -> int:
     core = plan.tiles.core(index)
     read_box = plan.tiles.read_box(index, plan.halo_px)
-    tile = cut_core(decode_box(plan, read_box), read_box, core)
+    decoded = decode_box(plan, read_box)
+    tile = cut_core(decoded.labels, read_box, core)
     width = plan.canvas.shape[1]
     records = instance_records(tile.core, core, width, tile.n_labels)
+    _note_scores(records, decoded, read_box, width)
     scratch_of(plan).write(TILE_LABELS, core, tile.core)
     write_records(plan, index, TileRecords.of(tile, records))
     return tile.n_labels
 
 
-def decode_box(plan: Plan, box: Box) -> LabelMap:
-    """Decode a box of the stored maps with the plan's constants."""
-    chosen = network(plan.network.name)
-    maps = {
-        head.name: read_windows(plan, map_path(head.name), box)
-        for head in plan.network.heads
-        if head.name != TYPE_HEAD
-    }
-    return chosen.decode(maps, chosen.decoding(**plan.network.decoding))
+def _note_scores(
+    records: InstanceRecords, decoded: Scored, box: Box, canvas_width: int
+) -> None:
+    """Note scores and types, found by the instances' first pixels."""
+    y, x = np.divmod(records[:, ANCHOR], canvas_width)
+    rows = decoded.labels[y - box.y0, x - box.x0] - 1
+    records[:, SCORE], records[:, TYPE] = decoded.scores[rows], decoded.types[rows]
+
+
+def decode_box(plan: Plan, box: Box) -> Scored:
+    """Decode a box of what the network says with the plan's constants."""
+    return answers_of(plan).decode(plan, box)
 
 
 STAGE = Stage(
     name="label",
-    version=1,
+    version=2,
     units=lambda plan: plan.tissue_tiles,
     batch_units=2,
     prepare=prepare,

@@ -1,4 +1,4 @@
-"""Stage 5: label map, pixels and maps become a row per nucleus, then one table.
+"""Stage 5: label map, pixels and scores become a row per nucleus, then one table.
 
 A tile measures the nuclei it owns (whose anchor lies in its core), over a box that
 holds them whole. The driver merges the tiles' rows and puts the table in place.
@@ -12,12 +12,11 @@ from dataclasses import astuple
 from itertools import groupby
 from pathlib import Path
 
-from segpipe.arrays import Maps
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
 from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
-from segpipe.networks import PROB_HEAD, TYPE_HEAD
 from segpipe.stages._stage import Stage
+from segpipe.stages.answers import Labelled, answers_of
 from segpipe.stages.nuclei_index import read_index
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
@@ -25,7 +24,6 @@ from segpipe.stages.stored import (
     NUCLEI_0,
     PARTS,
     ledger_of,
-    map_path,
     read_tiles,
     read_windows,
 )
@@ -45,12 +43,15 @@ def _measure_tile(plan: Plan, tile: int) -> int:
     index = read_index(plan)
     ids = index.owned_by(plan, tile)
     if len(ids):
-        box = _enclosing(index.records_of(ids))
+        records = index.records_of(ids)
+        box = _enclosing(records)
+        labels = read_tiles(plan, NUCLEI_0, box)
+        labelled = Labelled(box=box, labels=labels, ids=ids, records=records)
         rows = measure(
-            read_tiles(plan, NUCLEI_0, box),
+            labels,
             ids,
             planes=read_windows(plan, IMAGE, box),
-            maps=_maps(plan, box),
+            maps=answers_of(plan).maps(plan, labelled),
             frame=frame_of(plan, box),
         )
         write_part(_part(plan, tile), rows)
@@ -60,14 +61,6 @@ def _measure_tile(plan: Plan, tile: int) -> int:
 def _enclosing(records: InstanceRecords) -> Box:
     lows, highs = records.min(axis=0), records.max(axis=0)
     return Box(int(lows[YMIN]), int(lows[XMIN]), int(highs[YMAX]), int(highs[XMAX]))
-
-
-def _maps(plan: Plan, box: Box) -> Maps:
-    return {
-        head.name: read_windows(plan, map_path(head.name), box)
-        for head in plan.network.heads
-        if head.name in {PROB_HEAD, TYPE_HEAD}
-    }
 
 
 def frame_of(plan: Plan, box: Box) -> Frame:

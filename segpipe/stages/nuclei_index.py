@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from segpipe.errors import StoreDamaged
-from segpipe.labels.records import ANCHOR, InstanceRecords
+from segpipe.labels.records import ANCHOR, N_COLUMNS, InstanceRecords
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import NUCLEI_INDEX
 from segpipe.stitching.ranking import Ranked
@@ -32,7 +32,7 @@ class NucleiIndex:
     starts: NDArray[np.int64]
     """(n_tiles + 1,) int64: tile i names ``lookup[starts[i]:starts[i + 1]]``."""
     nuclei: InstanceRecords
-    """(N, 6) int64: row i is nucleus i + 1, ascending in anchor."""
+    """(N, N_COLUMNS) int64: row i is nucleus i + 1, ascending in anchor."""
     lookup: NDArray[np.uint32]
     """(M,) uint32: nucleus id of each instance of all tiles in a row; 0 if dropped."""
 
@@ -83,7 +83,7 @@ def read_index(plan: Plan) -> NucleiIndex:
     """Open the index without reading it."""
     return NucleiIndex(
         starts=_mapped(plan, "starts", np.int64),
-        nuclei=_mapped(plan, "nuclei", np.dtype((np.int64, 6))),
+        nuclei=_mapped(plan, "nuclei", np.dtype((np.int64, N_COLUMNS))),
         lookup=_mapped(plan, "lookup", np.uint32),
     )
 

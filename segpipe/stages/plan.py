@@ -59,7 +59,9 @@ class NetworkRef(Frozen):
     types: tuple[str, ...]
     """Names of the nucleus types, without background; empty if untyped."""
     heads: tuple[HeadRef, ...]
-    """What it writes."""
+    """What it writes; nothing if it detects."""
+    detects: bool = False
+    """Whether it gives scored masks instead of maps."""
     input_px: int
     """Side of a window as fed."""
     output_px: int
@@ -68,6 +70,21 @@ class NetworkRef(Frozen):
     """Constants of the decoder."""
     support_px: int
     """Support of the decoder with these constants."""
+    claims_px: int = 0
+    """How far from a tile detections decide what is in it; 0 if it gives maps."""
+
+    @property
+    def margin_px(self) -> int:
+        """Context around the core of a window, on each side."""
+        return (self.input_px - self.output_px) // 2
+
+    @property
+    def beyond_px(self) -> int:
+        """How far nuclei reach out of the windows that the network runs on.
+
+        Detected ones end inside an input. Maps are 0 there, but decoders smooth.
+        """
+        return self.margin_px if self.detects else 16
 
 
 class Price(Frozen):

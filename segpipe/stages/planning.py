@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from segpipe.config import Settings, SlideRef, mask_of
 from segpipe.errors import MppImplausible, MppMissing, NoTissue
-from segpipe.geometry import Box
-from segpipe.networks import Card, card_of, network, weights_file
+from segpipe.networks import (
+    AnyNetwork,
+    Card,
+    Detector,
+    card_of,
+    network,
+    ownership_of,
+    weights_file,
+)
 from segpipe.slides import open_slide, reader_of, slide_fingerprint
 from segpipe.slides._protocol import Slide
 from segpipe.stages.canvas import choose_canvas
@@ -97,7 +105,7 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
         tissue_windows=tissue_windows,
         image_windows=_with_neighbours(windows, tissue_windows),
         tiles=tiles,
-        tissue_tiles=_touching(tiles, windows, tissue_windows),
+        tissue_tiles=_touching(tiles, windows, tissue_windows, ref.beyond_px),
         halo_px=max(settings.halo_px, ref.support_px + 1),
         measure_margin_px=round(settings.max_extent_um / canvas.mpp),
         price=price(canvas, ref, settings, len(tissue_windows)),
@@ -116,6 +124,7 @@ def network_ref(settings: Settings) -> NetworkRef:
     card: Card = card_of(weights)
     chosen = network(card.network)
     decoding = chosen.decoding(**card.decoding)
+    claims_px = _claims_px(chosen, decoding)
     return NetworkRef(
         name=chosen.name,
         weights=weights.resolve(),
@@ -125,11 +134,29 @@ def network_ref(settings: Settings) -> NetworkRef:
             HeadRef(name=head.name, n_channels=head.n_channels, dtype=head.dtype)
             for head in chosen.heads(len(card.types))
         ),
+        detects=claims_px > 0,
         input_px=chosen.window.input_px,
         output_px=chosen.window.output_px,
         decoding=asdict(decoding),
         support_px=decoding.support_px,
+        claims_px=claims_px,
     )
+
+
+def _claims_px(chosen: AnyNetwork, decoding: Any) -> int:  # noqa: ANN401 - each network's own dataclass
+    """Return how far from a box detections may decide it; 0 if there are maps.
+
+    Raises
+    ------
+    SettingsError
+        If the constants leave no nucleus that a detector's windows see whole.
+    """
+    if not isinstance(chosen, Detector):
+        return 0
+    side = chosen.window.output_px
+    lattice = TileGrid(shape=(side, side), tile_px=side)
+    ownership = ownership_of(lattice, chosen.window, decoding)
+    return ownership.support_px + ownership.margin_px
 
 
 def slide_mpp(slide: Slide, given: float | None) -> float:
@@ -178,19 +205,12 @@ def _with_neighbours(windows: TileGrid, chosen: tuple[int, ...]) -> tuple[int, .
 
 
 def _touching(
-    tiles: TileGrid, windows: TileGrid, chosen: tuple[int, ...]
+    tiles: TileGrid, windows: TileGrid, chosen: tuple[int, ...], beyond_px: int
 ) -> tuple[int, ...]:
-    """Return the tiles that share a pixel with a chosen window, or lie next to one.
-
-    The decoder smooths, so foreground can bleed a few pixels out of a window.
-    """
+    """Return the tiles that share a pixel with a chosen window or its surroundings."""
     near = {
         index
         for window in chosen
-        for index in tiles.overlapping(_bleeding(windows.core(window)))
+        for index in tiles.overlapping(windows.core(window).grown(beyond_px))
     }
     return tuple(sorted(near))
-
-
-def _bleeding(core: Box) -> Box:
-    return core.grown(16)

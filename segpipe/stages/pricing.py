@@ -36,6 +36,12 @@ BYTES_PER_NUCLEUS = 600
 """A row with its contour."""
 INDEX_BYTES_PER_NUCLEUS = 200
 """Its records in its tiles and among the slide's."""
+CLAIM_BYTES = 160
+"""A claim on disk: 18 bytes, a bit per pixel of its box, and guests besides owners."""
+CLAIM_FILE_BYTES = 8192
+"""Least that a window's claims take on disk."""
+DECIDING_BYTES_PER_CLAIM = 4096
+"""A claim while it is decided on: a byte, a depth and a name per pixel of its box."""
 
 
 def price(
@@ -49,16 +55,17 @@ def price(
     margin_px = 2 * round(settings.max_extent_um / canvas.mpp)
     measured_px = (settings.tile_px + margin_px) ** 2
     tile_bytes = max(
-        decoded_px * DECODING_BYTES_PER_PX, measured_px * MEASURING_BYTES_PER_PX
+        decoded_px * DECODING_BYTES_PER_PX + _deciding_bytes(network, settings),
+        measured_px * MEASURING_BYTES_PER_PX,
     )
     tissue_px = n_windows * network.output_px**2
-    map_bytes = sum(head.n_channels for head in network.heads)
+    answer_bytes = _answer_bytes(network, n_windows)
     rows_bytes = int(tissue_px * NUCLEI_PER_PX) * BYTES_PER_NUCLEUS
     labels_bytes = tissue_px // 8
     index_bytes = int(tissue_px * NUCLEI_PER_PX) * INDEX_BYTES_PER_NUCLEUS
     kept = {
         "image": 3 * tissue_px,
-        "maps": map_bytes * tissue_px + labels_bytes + index_bytes,
+        "maps": answer_bytes + labels_bytes + index_bytes,
     }
     always = labels_bytes + rows_bytes
     return Price(
@@ -68,6 +75,23 @@ def price(
         disk_bytes=sum(kept.values()) + always + rows_bytes,
         kept_bytes=always + sum(kept[name] for name in settings.keep),
     )
+
+
+def _answer_bytes(network: NetworkRef, n_windows: int) -> int:
+    """Return what the network's answers take on disk: maps, or claims."""
+    tissue_px = n_windows * network.output_px**2
+    if network.detects:
+        n_claims = int(tissue_px * NUCLEI_PER_PX)
+        return n_claims * CLAIM_BYTES + n_windows * CLAIM_FILE_BYTES
+    return sum(head.n_channels for head in network.heads) * tissue_px
+
+
+def _deciding_bytes(network: NetworkRef, settings: Settings) -> int:
+    """Return what the claims around a tile take while it is painted; none for maps."""
+    if not network.detects:
+        return 0
+    side_px = settings.tile_px + 2 * (network.claims_px + network.output_px)
+    return int(side_px**2 * NUCLEI_PER_PX) * DECIDING_BYTES_PER_CLAIM
 
 
 def _looking_bytes(canvas: Canvas) -> int:

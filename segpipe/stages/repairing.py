@@ -12,6 +12,7 @@ from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
+    DETECTIONS,
     IMAGE,
     MAPS,
     NUCLEI_0,
@@ -30,6 +31,7 @@ from segpipe.tiling.grid import TileGrid
 _MAKERS = {
     IMAGE: "tile",
     MAPS: "predict",
+    DETECTIONS: "predict",
     TILE_LABELS: "label",
     RECORDS: "label",
     NUCLEI_INDEX: "stitch",

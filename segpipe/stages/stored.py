@@ -27,6 +27,8 @@ NUCLEI_0 = f"{NUCLEI}/0"
 TILE_LABELS = "tile_labels"
 """Scratch (Y, X) int32: ids local to each tile."""
 
+DETECTIONS = "detections"
+"""Files: what each window of a detector vouches for."""
 RECORDS = "records"
 """Files: records and seam strips of each tile."""
 NUCLEI_INDEX = "nuclei_index"

@@ -15,6 +15,7 @@ TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$|\.[0-9a-f]{32}\.partial$")
 VOUCHED_BY = {
     "image": ("tile",),
     "maps": ("predict",),
+    "detections": ("predict",),
     "scratch.zarr": ("label",),
     "instances": ("label", "stitch"),
     "parts": ("measure",),

@@ -50,7 +50,7 @@ class Ranked:
     """The nuclei anchored in one row of tiles, and what the row's instances are."""
 
     nuclei: InstanceRecords
-    """(N, 6) int64, ascending in anchor; ids go on from the row before."""
+    """(N, N_COLUMNS) int64, ascending in anchor; ids go on from the row before."""
     lookup: NDArray[np.uint32]
     """(M,) uint32: nucleus id of each instance of the row; 0 if dropped."""
     counts: Ints

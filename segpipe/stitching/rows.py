@@ -23,7 +23,7 @@ class TileRow:
     """The instances of one row of tiles."""
 
     records: InstanceRecords
-    """(M, 6) int64, those of one tile after those of the other."""
+    """(M, N_COLUMNS) int64, those of one tile after those of the other."""
     counts: Ints
     """(T,) how many of them each tile has."""
     pairs: Ints

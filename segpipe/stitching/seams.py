@@ -51,7 +51,7 @@ class TileRecords:
     """Records of a tile's instances and what it says along its four seams."""
 
     records: InstanceRecords
-    """(N, 6) int64, a row per instance in order of local id."""
+    """(N, N_COLUMNS) int64, a row per instance in order of local id."""
     west: NDArray[np.int32]
     """The core's first column."""
     north: NDArray[np.int32]

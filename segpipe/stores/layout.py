@@ -45,6 +45,10 @@ class Layout:
         """Rows of each tile, before they become one table."""
         return self.ledger(slide_id) / "parts"
 
+    def detections(self, slide_id: str) -> Path:
+        """Claims of each window of a detector; they stay where maps would."""
+        return self.ledger(slide_id) / "detections"
+
     def instances(self, slide_id: str) -> Path:
         """Instances of each tile, before they become nuclei."""
         return self.ledger(slide_id) / "instances"

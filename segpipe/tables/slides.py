@@ -54,6 +54,8 @@ class SlideRow:
     """Tiles with tissue."""
     n_windows: int = 0
     """Windows that the network was run on."""
+    n_too_large: int | None = None
+    """Nuclei that a detector dropped as larger than its windows surely see whole."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, for stages in ``STAGES``."""
     seam: SeamCheck | None = None
@@ -139,6 +141,7 @@ _PLAIN = {
     "weights_sha256": pa.string(),
     "n_tiles": pa.int64(),
     "n_windows": pa.int64(),
+    "n_too_large": pa.int64(),
     "fingerprint": pa.string(),
     "result_key": pa.string(),
 }

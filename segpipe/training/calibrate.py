@@ -1,6 +1,7 @@
 """Choosing a decoder's constants on dev images: one at a time, while it helps.
 
-The maps are predicted once; only decoding and comparing are repeated.
+Maps are predicted once; only decoding and comparing are repeated. A detector's
+constants decide what it says, so it is run again for each.
 """
 
 from __future__ import annotations
@@ -14,21 +15,20 @@ from typing import Any
 
 import torch
 
-from segpipe.arrays import Maps
 from segpipe.metrics import scores
-from segpipe.networks import LoadedNetwork, load
+from segpipe.networks import Answer, LoadedNetwork, load
 from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import count_instances
 from segpipe.training.export import annotate_card
-from segpipe.training.finding import predict_image
+from segpipe.training.finding import answer_image
 from segpipe.training.recipe import read_recipe
 from segpipe.training.scoring import Images, recipe_of
 from segpipe.training.stock import Progress
 
 Tried = Callable[[Any, float], None]
 """Called with constants and the objective they reach."""
-Predicted = tuple[Annotated, Maps]
-"""A dev image and the maps a network makes of it."""
+Predicted = tuple[Annotated, Answer]
+"""A dev image and what a network says of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ def calibrate_weights(
     annotate_card(weights, decoding=constants)
     return Calibration(
         constants=constants,
-        before=objectives(loaded, predicted, loaded.decoding),
-        after=objectives(loaded, predicted, best),
+        before=objectives(predicted, loaded.decoding),
+        after=objectives(predicted, best),
     )
 
 
@@ -97,20 +97,19 @@ def _predict(
 ) -> Iterator[Predicted]:
     for index, sample in enumerate(samples):
         annotated = read_annotated(sample)
-        yield annotated, predict_image(loaded, annotated)
+        yield annotated, answer_image(loaded, annotated)
         if progress is not None:
             progress("predicting", index + 1, len(samples))
 
 
 def objectives(
-    loaded: LoadedNetwork,
     predicted: Sequence[Predicted],
     decoding: Any,  # noqa: ANN401 - each network's own dataclass
 ) -> dict[str, float]:
     """Return for each set the mean over images of (PQ + AJI) / 2."""
     by_set: dict[str, list[float]] = {}
-    for annotated, maps in predicted:
-        labels = loaded.network.decode(maps, decoding)
+    for annotated, said in predicted:
+        labels = said.decode(decoding).labels
         row = scores(count_instances(annotated, labels))
         if not math.isnan(row["pq"]):
             values = by_set.setdefault(annotated.sample.set, [])
@@ -134,7 +133,7 @@ def calibrate(  # noqa: PLR0913 - each is a choice of the caller
     loaded
         The network.
     predicted
-        Dev images with their maps.
+        Dev images with what the network says of them.
     choices
         Values to try for each constant.
     rounds
@@ -151,7 +150,7 @@ def calibrate(  # noqa: PLR0913 - each is a choice of the caller
     """
 
     def reached_by(decoding: Any) -> float:  # noqa: ANN401 - the network's own
-        reached = mean(objectives(loaded, predicted, decoding).values())
+        reached = mean(objectives(predicted, decoding).values())
         if tried is not None:
             tried(decoding, reached)
         return reached

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from segpipe.errors import SettingsError, WeightsError
-from segpipe.networks import Card, Network, network, networks
+from segpipe.networks import Card, Described, network, networks
 from segpipe.networks._weights import fill, write_weights
 
 ENTRIES = ("desc", "state_dict")
@@ -128,7 +128,7 @@ def _read(checkpoint: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         raise WeightsError(message) from error
 
 
-def n_types_of(chosen: Network, state: Mapping[str, Tensor]) -> int:
+def n_types_of(chosen: Described, state: Mapping[str, Tensor]) -> int:
     """Return for how many nucleus types a network was built, from its state dict.
 
     Reads it off the first tensor whose shape depends on that number; 0 if none is
@@ -155,7 +155,7 @@ def _shapes_in(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items() if value.ndim}
 
 
-def _advice(chosen: Network, state: Mapping[str, Tensor]) -> str:
+def _advice(chosen: Described, state: Mapping[str, Tensor]) -> str:
     """Say which network these weights do fit; nothing if it is the chosen one."""
     found = _shapes_in(state)
     fitting = [

@@ -10,10 +10,10 @@ from statistics import mean
 import numpy as np
 
 from segpipe.metrics import scores
-from segpipe.networks import Card, LoadedNetwork, Network
+from segpipe.networks import AnyNetwork, Card, LoadedNetwork
 from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import compare
-from segpipe.training.finding import predict_image
+from segpipe.training.finding import answer_image
 from segpipe.training.recipe import Recipe
 from segpipe.training.run import Run
 from segpipe.training.selecting import select_samples
@@ -39,7 +39,7 @@ def dev_images(recipe: Recipe) -> tuple[Annotated, ...]:
 
 
 def dev_scores(
-    run: Run, recipe: Recipe, chosen: Network, images: Sequence[Annotated]
+    run: Run, recipe: Recipe, chosen: AnyNetwork, images: Sequence[Annotated]
 ) -> dict[str, float]:
     """Return mean scores over images of the averaged weights, as they are decoded."""
     loaded = LoadedNetwork(
@@ -60,8 +60,8 @@ def dev_scores(
 
 
 def _scores(loaded: LoadedNetwork, image: Annotated) -> dict[str, float]:
-    labels = loaded.network.decode(predict_image(loaded, image), loaded.decoding)
-    return dict(scores(compare(image, labels).counts))
+    found = answer_image(loaded, image).decode(loaded.decoding)
+    return dict(scores(compare(image, found.labels).counts))
 
 
 def _mean(values: Sequence[float]) -> float:

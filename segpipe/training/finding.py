@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.arrays import LabelMap, Maps, ProbMap, TypeMap, to_planes
+from segpipe.arrays import LabelMap, ProbMap, TypeMap, to_planes
 from segpipe.errors import DatasetError, SettingsError
 from segpipe.metrics.overlap import Floats
-from segpipe.networks import PROB_HEAD, TYPE_HEAD, LoadedNetwork, predict_planes
-from segpipe.networks._flips import mean_of_flips
+from segpipe.networks import (
+    PROB_HEAD,
+    TYPE_HEAD,
+    Answer,
+    LoadedNetwork,
+    answer,
+    check_mean,
+    mean_answer,
+)
 from segpipe.training.annotated import Annotated, at_mpp
 from segpipe.training.comparing import check_types, mean_prob
 from segpipe.training.manifest import Sample
@@ -72,6 +78,8 @@ class NetworkFinder:
         if self.test_time not in TEST_TIME:
             message = f"Test time knows {TEST_TIME}, not {self.test_time!r}."
             raise SettingsError(message)
+        if self.test_time == "flips":
+            check_mean(self.loaded)
 
     @property
     def name(self) -> str:
@@ -102,24 +110,24 @@ class NetworkFinder:
 
     def find(self, annotated: Annotated) -> Found:
         """Predict and decode at the network's resolution."""
-        maps = predict_image(self.loaded, annotated, test_time=self.test_time)
-        labels = self.loaded.network.decode(maps, self.loaded.decoding)
-        prob = maps.get(PROB_HEAD)
+        said = answer_image(self.loaded, annotated, test_time=self.test_time)
+        decoded = said.decode(self.loaded.decoding)
+        prob = decoded.maps.get(PROB_HEAD)
         return Found(
-            labels=labels,
-            types=maps.get(TYPE_HEAD),
-            scores=None if prob is None else mean_prob(labels, prob),
+            labels=decoded.labels,
+            types=decoded.maps.get(TYPE_HEAD),
+            scores=None if prob is None else mean_prob(decoded.labels, prob),
             prob=prob,
         )
 
 
-def predict_image(
+def answer_image(
     loaded: LoadedNetwork, annotated: Annotated, *, test_time: str = "none"
-) -> Maps:
-    """Return the maps of an image, resampled to the network's resolution."""
+) -> Answer:
+    """Ask a network about an image, resampled to the network's resolution."""
     planes = to_planes(at_mpp(annotated, loaded.card.mpp).image)
-    predict = partial(predict_planes, loaded)
-    return mean_of_flips(predict, planes) if test_time == "flips" else predict(planes)
+    ask = mean_answer if test_time == "flips" else answer
+    return ask(loaded, planes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

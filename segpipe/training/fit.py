@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from segpipe.errors import SettingsError
-from segpipe.networks import Network
+from segpipe.networks import Described
 from segpipe.networks import network as find_network
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
 from segpipe.training.dev import dev_images, dev_scores
@@ -122,7 +122,7 @@ def _resumed(run: Run, recipe: Recipe, checkpoint: Path) -> int:
     return run.restore(load_checkpoint(checkpoint), recipe, checkpoint)
 
 
-def check_patch(recipe: Recipe, chosen: Network) -> None:
+def check_patch(recipe: Recipe, chosen: Described) -> None:
     """Refuse a patch that the network can't be fed.
 
     Raises

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segpipe.arrays import Planes, to_planes
-from segpipe.networks._network import Network
+from segpipe.networks import Described
 from segpipe.targets import uncut
 from segpipe.training.annotated import Annotated
 from segpipe.training.appearance import degrade, stain_jitter
@@ -31,7 +31,7 @@ Patch = tuple[Planes, Mapping[str, NDArray[Any]]]
 Batch = tuple[Tensor, Mapping[str, Tensor]]
 
 
-def draw_batch(stock: Stock, recipe: Recipe, network: Network, step: int) -> Batch:
+def draw_batch(stock: Stock, recipe: Recipe, network: Described, step: int) -> Batch:
     """Return the batch of a step: (B, 3, S, S) uint8 and the targets by name."""
     return collate(
         [draw_nth(stock, recipe, network, step, n) for n in range(recipe.batch)]
@@ -39,7 +39,7 @@ def draw_batch(stock: Stock, recipe: Recipe, network: Network, step: int) -> Bat
 
 
 def draw_nth(
-    stock: Stock, recipe: Recipe, network: Network, step: int, index: int
+    stock: Stock, recipe: Recipe, network: Described, step: int, index: int
 ) -> Patch:
     """Return a patch of a step's batch by its number."""
     rng = np.random.default_rng((recipe.seed, step, index))
@@ -54,7 +54,9 @@ def collate(patches: Sequence[Patch]) -> Batch:
     return planes, targets
 
 
-def draw_patch(stock: Stock, recipe: Recipe, network: Network, rng: Generator) -> Patch:
+def draw_patch(
+    stock: Stock, recipe: Recipe, network: Described, rng: Generator
+) -> Patch:
     """Draw a set, an image and a place; look it up, disturb it, make its targets."""
     scene = draw_scene(stock, recipe, rng)
     valid = scene.shown & scene.known

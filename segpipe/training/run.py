@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from segpipe.errors import OutputNotOurs, SettingsError, WeightsError
-from segpipe.networks import Network
+from segpipe.networks import Described
 from segpipe.training.pretrained import load_encoder, load_start
 from segpipe.training.recipe import Recipe
 
@@ -132,7 +132,7 @@ def check_finite(module: nn.Module, source: str) -> None:
         raise WeightsError(message)
 
 
-def start(recipe: Recipe, chosen: Network, device: torch.device) -> Run:
+def start(recipe: Recipe, chosen: Described, device: torch.device) -> Run:
     """Build the module from the recipe's seed, its average and its optimizer.
 
     Raises

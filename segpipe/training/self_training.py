@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segpipe.arrays import Maps, Planes, to_planes
+from segpipe.arrays import to_planes
 from segpipe.errors import DatasetError, OutputNotOurs, SettingsError
-from segpipe.networks import PROB_HEAD, LoadedNetwork, load, predict_planes
+from segpipe.networks import PROB_HEAD, LoadedNetwork, answer, load
 from segpipe.networks._flips import TURNS
 from segpipe.stores.durable import replacing, write_text
 from segpipe.training.annotated import MAX_ID, Annotated, at_mpp
@@ -126,7 +126,7 @@ def _teacher(name: str) -> str | Path:
 
 
 def _check_teacher(teacher: LoadedNetwork) -> None:
-    names = [head.name for head in teacher.heads]
+    names = teacher.network.map_names(teacher.n_types)
     if PROB_HEAD not in names:
         message = (
             f"{teacher.network.name} can't be a teacher: of its maps "
@@ -200,15 +200,14 @@ def _gated(
 ) -> Gated:
     """Return the pseudo-labels of an image at the teacher's resolution."""
     planes = to_planes(_at_teacher(rgb, teacher, section.mpp))
-    maps = predict_planes(teacher, planes)
-    decode, decoding = teacher.network.decode, teacher.decoding
-    again = _mirrored(teacher, planes) if section.agreement > 0 else None
+    found = answer(teacher, planes).decode(teacher.decoding)
+    again = answer(teacher, planes, TURNS[1]) if section.agreement > 0 else None
     return gate(
-        decode(maps, decoding),
-        maps,
+        found.labels,
+        found.maps,
         confidence=section.confidence,
         agreement=section.agreement,
-        mirrored=None if again is None else decode(again, decoding),
+        mirrored=None if again is None else again.decode(teacher.decoding).labels,
     )
 
 
@@ -221,13 +220,6 @@ def _at_teacher(
         sample=sample, image=rgb, labels=none, types=None, reliable=none == 0
     )
     return at_mpp(image, teacher.card.mpp).image
-
-
-def _mirrored(teacher: LoadedNetwork, planes: Planes) -> Maps:
-    """Return the maps of the mirrored image, mirrored back."""
-    turn = TURNS[1]
-    maps = predict_planes(teacher, np.ascontiguousarray(turn.turn(planes)))
-    return {name: turn.turn_back(name, values) for name, values in maps.items()}
 
 
 def _check_sure(rows: list[dict[str, Any]], section: SelfTraining) -> None:

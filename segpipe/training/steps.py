@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segpipe.errors import TrainingStopped
-from segpipe.networks import Network
-from segpipe.networks._layers import centred
+from segpipe.networks import AnyNetwork
 from segpipe.training.averaging import update_average
 from segpipe.training.feeding import on_device
 from segpipe.training.patches import Batch
@@ -38,7 +37,7 @@ class StepDone:
 
 
 def take_steps(
-    run: Run, recipe: Recipe, chosen: Network, batches: Iterable[tuple[int, Batch]]
+    run: Run, recipe: Recipe, chosen: AnyNetwork, batches: Iterable[tuple[int, Batch]]
 ) -> Iterator[StepDone]:
     """Take a step with each batch and yield it.
 
@@ -57,15 +56,14 @@ def take_steps(
 
 
 def _step(
-    run: Run, recipe: Recipe, chosen: Network, batch: Batch, step: int
+    run: Run, recipe: Recipe, chosen: AnyNetwork, batch: Batch, step: int
 ) -> Mapping[str, Tensor]:
     planes, targets = on_device(batch, run.device)
     half = recipe.precision == "bfloat16"
     _seed(recipe.seed, step)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
         outputs = run.module(planes)
-    targets = {n: centred(target, outputs[0].shape) for n, target in targets.items()}
-    terms = chosen.loss(outputs, targets)
+    terms = chosen.loss_terms(run.module, outputs, targets)
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)

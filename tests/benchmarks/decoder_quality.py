@@ -18,7 +18,7 @@ from segpipe.metrics import scores
 from segpipe.networks import load
 from segpipe.training.annotated import read_annotated
 from segpipe.training.comparing import compare
-from segpipe.training.finding import predict_image
+from segpipe.training.finding import answer_image
 from segpipe.training.recipe import shipped_recipe
 from segpipe.training.scoring import Images
 
@@ -56,7 +56,7 @@ def main():
         chosen = [sample for sample in samples if sample.set == name]
         at = np.linspace(0, len(chosen) - 1, min(asked.images, len(chosen)))
         images = [read_annotated(chosen[index]) for index in at.round().astype(int)]
-        maps = [predict_image(loaded, image) for image in images]
+        maps = [answer_image(loaded, image).maps for image in images]
         say(f"{name}, {len(images)} images")
         for decoder, decode in decoders(loaded).items():
             rows = [

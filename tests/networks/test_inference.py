@@ -78,11 +78,11 @@ def test_a_batch_that_does_not_fit_the_device_is_halved(loaded, windows, monkeyp
     seen = []
     forward = inference._forward
 
-    def small_device(network, planes):
+    def small_device(network, planes, read):
         seen.append(len(planes))
         if len(planes) > 1:
             raise torch.cuda.OutOfMemoryError
-        return forward(network, planes)
+        return forward(network, planes, read)
 
     monkeypatch.setattr(inference, "_forward", small_device)
     monkeypatch.setattr(inference, "CPU_BATCH", 2)

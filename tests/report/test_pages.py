@@ -121,6 +121,13 @@ def test_a_page_of_a_sample_says_so_and_counts_types_for_the_whole():
     assert "one nucleus in" not in parsed(slide_page(whole)).text
 
 
+def test_what_a_detector_dropped_is_shown_and_of_others_nothing():
+    assert "Too large, dropped" not in parsed(slide_page(report(9))).text
+    dropped = parsed(slide_page(report(9, n_too_large=1234))).text
+    assert "Too large, dropped" in dropped
+    assert "1,234" in dropped
+
+
 def test_types_and_seams_are_shown_only_where_there_are_any():
     text = parsed(slide_page(report(9, seam=None, frame={"type_names": ()}))).text
     assert "Types" not in text

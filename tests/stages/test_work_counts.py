@@ -48,7 +48,9 @@ def counting(monkeypatch):
         ),
     )
     wrapped(tiling, "read_canvas", lambda _, got: tally("reads slide", got.nbytes))
-    wrapped(labelling, "decode_box", lambda _, got: tally("decodes px", got.size))
+    wrapped(
+        labelling, "decode_box", lambda _, got: tally("decodes px", got.labels.size)
+    )
     wrapped(rows, "seam_pairs", lambda *_: counts.update(["seams compared"]))
     return counts, listener
 

@@ -113,7 +113,9 @@ def _ladder(n_rows, width=500):
 
 def _records(y0, x, y1):
     top, bottom = np.full_like(x, y0), np.full_like(x, y1)
-    return np.stack([top * 10**6 + x, bottom - top, top, x, bottom, x + 1], axis=1)
+    none = np.zeros_like(x)
+    columns = [top * 10**6 + x, bottom - top, top, x, bottom, x + 1, none, none]
+    return np.stack(columns, axis=1)
 
 
 def _peak_bytes(rows, limits):

@@ -10,7 +10,7 @@ import torch
 
 from segpipe.decoding.hv import HVDecoding
 from segpipe.errors import DatasetError, OutputNotWritable, SettingsError, ShapeMismatch
-from segpipe.networks import load, weights_file
+from segpipe.networks import MapsAnswer, load, weights_file
 from segpipe.networks._inference import quantise
 from segpipe.training import gallery
 from segpipe.training.annotated import at_mpp, read_annotated
@@ -18,7 +18,7 @@ from segpipe.training.calibrate import calibrate, calibrate_weights
 from segpipe.training.comparing import compare, mean_prob
 from segpipe.training.evaluating import evaluate
 from segpipe.training.export import annotate_card
-from segpipe.training.finding import Found, NetworkFinder, label_maps, predict_image
+from segpipe.training.finding import Found, NetworkFinder, answer_image, label_maps
 from segpipe.training.scoring import Images, score_label_maps, score_network
 from segpipe.training.selecting import select_samples
 from segpipe.training.summarising import summarise
@@ -311,7 +311,7 @@ def test_test_time_is_flips_or_none(loaded):
 
 def test_predicted_maps_have_the_networks_resolution(loaded, annotated):
     coarse = replace(annotated, sample=replace(annotated.sample, mpp=0.25))
-    assert predict_image(loaded, coarse)["prob"].shape == (48, 48)
+    assert answer_image(loaded, coarse).maps["prob"].shape == (48, 48)
 
 
 def test_calibration_finds_a_better_constant_and_keeps_the_rest(loaded, annotated):
@@ -324,7 +324,7 @@ def test_calibration_finds_a_better_constant_and_keeps_the_rest(loaded, annotate
     tried = []
     best, reached = calibrate(
         loaded,
-        [(annotated, maps)],
+        [(annotated, MapsAnswer(network=loaded.network, maps=maps))],
         {"foreground": (0.2, 0.9)},
         tried=lambda decoding, value: tried.append((decoding, value)),
     )

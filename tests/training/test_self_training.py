@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from segpipe.errors import DatasetError, OutputNotOurs, SettingsError, WeightsError
-from segpipe.networks import load, predict_planes
+from segpipe.networks import _answers, load, predict_planes
 from segpipe.targets import UNTYPED
 from segpipe.training import fit, self_training
 from segpipe.training.annotated import read_annotated
@@ -120,7 +120,7 @@ def hoverlite():
 def _loaded_once(monkeypatch, hoverlite):
     loaded, predict = hoverlite
     monkeypatch.setattr(self_training, "load", lambda *_, **__: loaded)
-    monkeypatch.setattr(self_training, "predict_planes", predict)
+    monkeypatch.setattr(_answers, "predict_planes", predict)
 
 
 @pytest.mark.usefixtures("_loaded_once")
