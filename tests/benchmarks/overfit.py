@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from segpipe.arrays import to_planes
+from segpipe.decoding.masks import paint
 from segpipe.geometry import Box
 from segpipe.metrics import count, scores
 from segpipe.mirroring import mirrored
-from segpipe.networks import network
+from segpipe.networks import Detector, network
 from segpipe.networks._inference import activate, quantise
 from segpipe.networks._layers import centred
 from segpipe.training.annotated import at_mpp, read_annotated
@@ -49,6 +50,8 @@ def tile(name, mpp, side):
 
 def lost_px(chosen):
     """Return how much smaller than its input the output is, on each side."""
+    if isinstance(chosen, Detector):
+        return 0
     side = chosen.window.input_px
     with torch.device("meta"):
         raw = chosen.build(0)(torch.empty(1, 3, side, side))[0]
@@ -77,6 +80,9 @@ def decoded(chosen, module, batch, side):
     module.eval()
     outputs = module(batch)
     module.train()
+    if isinstance(chosen, Detector):
+        found = chosen.detect(module, outputs, chosen.decoding())[0]
+        return paint(found, Box(0, 0, side, side)).labels
     maps = {
         head.name: quantise(head, activate(head, centred(raw, (side, side))))[0]
         for head, raw in zip(chosen.heads(0), outputs, strict=True)
@@ -100,8 +106,7 @@ def overfit(chosen, options):
     started, pq = time.perf_counter(), 0.0
     for step in range(1, options.steps + 1):
         outputs = module(batch)
-        cut = {n: centred(t, outputs[0].shape) for n, t in targets.items()}
-        terms = chosen.loss(outputs, cut)
+        terms = chosen.loss_terms(module, outputs, targets)
         optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
