@@ -78,11 +78,17 @@ class RegionDecoding:
     def support_px(self) -> int:
         """Pixels farther than this (chessboard) can't change a pixel's instance.
 
-        A flood path, then what decides whether a pixel is foreground (its gap) or in a
-        marker (opening, and the extent of one too small to count).
+        A flood path, then what decides whether a pixel is in a marker (opening, and
+        the extent of one too small to count) or is foreground (its gap), and what is
+        blind along a cut.
         """
         marker = 2 * self.marker_open_px + self.min_marker_px - 1
-        return self.reach_px + max(self.line_px, marker)
+        return self.reach_px + marker + self.line_px + self.blind_px
+
+    @property
+    def blind_px(self) -> int:
+        """The opening takes what lies beyond a cut for inside, unless this is not."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,13 @@ class ContourDecoding:
     @property
     def support_px(self) -> int:
         """Pixels farther than this (chessboard) can't change a pixel's instance."""
-        return self.reach_px + 2 * self.marker_open_px + self.min_marker_px - 1
+        marker = 2 * self.marker_open_px + self.min_marker_px - 1
+        return self.reach_px + marker + self.blind_px
+
+    @property
+    def blind_px(self) -> int:
+        """As that of `RegionDecoding`."""
+        return 1
 
 
 def decode_region(prob: ProbMap, *, decoding: RegionDecoding) -> LabelMap:

@@ -92,11 +92,15 @@ class HVDecoding:
         """Pixels farther than this (chessboard) can't change a pixel's instance.
 
         A flood path, then the extent of a marker too small to count, its opening
-        (erosion and dilation), and the filters.
+        (erosion and dilation), the smoothing, and what is blind along a cut.
         """
-        filters = max(self.slope_px, self.smooth_px)
-        opening = 2 * self.marker_open_px
-        return self.reach_px + (self.min_marker_px - 1) + opening + filters
+        marker = (self.min_marker_px - 1) + 2 * self.marker_open_px
+        return self.reach_px + marker + self.smooth_px + self.blind_px
+
+    @property
+    def blind_px(self) -> int:
+        """How far from a cut the slopes are wrong, and what is smoothed into there."""
+        return self.slope_px + self.smooth_px
 
 
 def decode_hv(prob: ProbMap, hv: HVMap, *, decoding: HVDecoding) -> LabelMap:

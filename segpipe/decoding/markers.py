@@ -16,7 +16,8 @@ def marker_pieces(
     """Return the 4-connected pieces of a mask, opened, without the too small ones.
 
     Local: whether a pixel is in a marker depends on its surroundings up to
-    ``2 * open_px + min_px - 1``.
+    ``2 * open_px + min_px - 1``. Beyond the border the opening sees what is inside; see
+    `segpipe.decoding.cuts`.
 
     Parameters
     ----------

@@ -89,6 +89,14 @@ class Decoding(Protocol):
         """Pixels farther than this (chessboard) from a pixel can't change its label."""
 
 
+class MapsDecoding(Decoding, Protocol):
+    """Constants of a decoder of maps."""
+
+    @property
+    def blind_px(self) -> int:
+        """A tile has nothing so far from its cuts; see `segpipe.decoding.cuts`."""
+
+
 class DetectorDecoding(Decoding, Protocol):
     """Constants of a detector: of ``detect``, and of who is believed (ADR 0006).
 
@@ -244,6 +252,7 @@ __all__ = [
     "DetectorDecoding",
     "Head",
     "Maps",
+    "MapsDecoding",
     "Network",
     "Outputs",
     "Window",

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.arrays import Maps
+from segpipe.decoding.cuts import blanked
 from segpipe.decoding.scored import Scored
 from segpipe.geometry import Box
 from segpipe.networks import (
     PROB_HEAD,
     TYPE_HEAD,
     LoadedNetwork,
+    MapsDecoding,
     giving_maps,
     network,
     predict_windows,
@@ -57,9 +59,10 @@ def write(
 def decode(plan: Plan, box: Box) -> Scored:
     """Decode a box of the maps with the plan's constants."""
     chosen = giving_maps(network(plan.network.name))
+    decoding: MapsDecoding = chosen.decoding(**plan.network.decoding)
     maps = _read(plan, box, {head.name for head in plan.network.heads} - {TYPE_HEAD})
-    labels = chosen.decode(maps, chosen.decoding(**plan.network.decoding))
-    return Scored.without(labels)
+    prob = blanked(maps[PROB_HEAD], box, plan.canvas.box, decoding.blind_px)
+    return Scored.without(chosen.decode(maps | {PROB_HEAD: prob}, decoding))
 
 
 def maps(plan: Plan, labelled: Labelled) -> Maps:

@@ -11,7 +11,9 @@ import pytest
 from synthetic import BOUNDARY, ellipses, maps_of
 from test_seam_law import KEEP_ALL, ranked
 
+from segpipe.decoding.cuts import blanked
 from segpipe.decoding.hv import HVDecoding, decode_hv
+from segpipe.geometry import Box
 from segpipe.stitching.seams import cut_core
 from segpipe.tiling.grid import TileGrid
 
@@ -87,7 +89,7 @@ def decoders():
     def decode(maps):
         return decode_hv(*maps, decoding=hv)
 
-    yield "hv", maps_of, decode, hv.support_px
+    yield "hv", maps_of, decode, hv
     for name, (_, maps, decode_by, constants) in BOUNDARY.items():
         short = replace(constants, reach_px=REACH_PX, min_marker_px=1)
 
@@ -97,7 +99,7 @@ def decoders():
         def scaled(labels, maps=maps):
             return [np.uint8(255) * plane.astype(np.uint8) for plane in maps(labels)]
 
-        yield name, scaled, decode_boundary, short.support_px
+        yield name, scaled, decode_boundary, short
 
 
 DECODERS = list(decoders())
@@ -113,31 +115,34 @@ def scene(request):
     return SCENES[request.param]
 
 
-def in_tiles(maps, decode, support_px, *, halo_px=0, order=None):
+def in_tiles(maps, decode, decoding, *, halo_px=0, order=None):
     """Decode tile by tile; a halo below what the support needs is raised to it."""
+    whole = Box.of_shape(maps[0].shape)
     grid = TileGrid(shape=maps[0].shape, tile_px=TILE_PX)
     tiles = {}
     for index in range(len(grid)) if order is None else order(len(grid)):
-        read_box = grid.read_box(index, max(halo_px, support_px + 1))
+        read_box = grid.read_box(index, max(halo_px, decoding.support_px + 1))
         rows, cols = read_box.slices()
-        labels = decode([plane[..., rows, cols] for plane in maps])
+        prob, *others = (plane[..., rows, cols] for plane in maps)
+        prob = blanked(prob, read_box, whole, decoding.blind_px)
+        labels = decode([prob, *others])
         tiles[index] = cut_core(labels, read_box, grid.core(index))
     return ranked(dict(sorted(tiles.items())), grid, KEEP_ALL)[0]
 
 
 @pytest.mark.parametrize("halo_px", [0, 3, 40])
 def test_a_scene_in_tiles_is_the_scene_at_once(decoder, scene, halo_px):
-    maps_of_labels, decode, support_px = decoder
+    maps_of_labels, decode, decoding = decoder
     maps = maps_of_labels(scene)
-    found = in_tiles(maps, decode, support_px, halo_px=halo_px)
+    found = in_tiles(maps, decode, decoding, halo_px=halo_px)
     assert np.array_equal(found, decode(maps).astype(np.uint32))
 
 
 def test_the_order_of_tiles_is_nothing(decoder, scene):
-    maps_of_labels, decode, support_px = decoder
+    maps_of_labels, decode, decoding = decoder
     maps = maps_of_labels(scene)
-    backwards = in_tiles(maps, decode, support_px, order=lambda n: range(n - 1, -1, -1))
-    assert np.array_equal(backwards, in_tiles(maps, decode, support_px))
+    backwards = in_tiles(maps, decode, decoding, order=lambda n: range(n - 1, -1, -1))
+    assert np.array_equal(backwards, in_tiles(maps, decode, decoding))
 
 
 @pytest.mark.parametrize(
@@ -153,21 +158,51 @@ def test_the_order_of_tiles_is_nothing(decoder, scene):
     ],
 )
 def test_exact_hv_maps_give_as_many_nuclei_as_there_are(scene_name, n_nuclei):
-    _, maps_of_labels, decode, support_px = DECODERS[0]
-    found = in_tiles(maps_of_labels(SCENES[scene_name]), decode, support_px)
+    _, maps_of_labels, decode, decoding = DECODERS[0]
+    found = in_tiles(maps_of_labels(SCENES[scene_name]), decode, decoding)
     assert found.max() == n_nuclei
 
 
 def test_a_line_between_two_doesnt_move_when_a_third_is_cut():
     """Cutting the slide beside a clump leaves what lies farther than the support."""
-    _, maps_of_labels, decode, support_px = DECODERS[0]
+    _, maps_of_labels, decode, decoding = DECODERS[0]
     prob, hv = maps_of_labels(SCENES["a clump larger than the read box"])
     cut = 100
-    far = slice(0, cut - support_px)
+    far = slice(0, cut - decoding.support_px)
     whole = decode([prob, hv])[:, far]
     left = decode([prob[:, :cut], hv[..., :cut]])[:, far]
-    assert support_px < cut / 2
+    assert decoding.support_px < cut / 2
     inner_lines = (np.diff(whole, axis=1) != 0).sum()
     assert inner_lines > 500
     assert np.array_equal(np.diff(whole, axis=1) != 0, np.diff(left, axis=1) != 0)
     assert np.array_equal(np.diff(whole, axis=0) != 0, np.diff(left, axis=0) != 0)
+
+
+@pytest.mark.parametrize("decoding", [HVDecoding(marker_open_px=0), HVDecoding()])
+@pytest.mark.parametrize("turned", range(4))
+def test_what_only_a_cut_lets_through_joins_nothing(decoding, turned):
+    """Two strands that run out of the read box, and a wall just beyond its border."""
+    reach = decoding.support_px + 1
+    length = TILE_PX * (2 + 2 * reach // TILE_PX)
+    prob = np.zeros((TILE_PX, length), np.uint8)
+    hv = np.zeros((2, TILE_PX, length), np.int8)
+    prob[4:10, 4:-4] = prob[20:26, 4:-4] = 255
+    cut = TILE_PX + reach
+    prob[10:20, cut - 2 : cut + 2] = 255
+    hv[0, :, :cut], hv[0, :, cut:] = 100, -100
+    prob = np.ascontiguousarray(np.rot90(prob, turned))
+    hv = np.ascontiguousarray(np.rot90(_turned(hv, turned), turned, axes=(1, 2)))
+
+    def decode(maps):
+        return decode_hv(*maps, decoding=decoding)
+
+    whole = decode([prob, hv])
+    assert whole.max() == 4
+    assert np.array_equal(in_tiles([prob, hv], decode, decoding), whole)
+
+
+def _turned(hv, turned):
+    """Offsets of an image that is turned by so many quarters, before it is."""
+    for _ in range(turned):
+        hv = np.stack([hv[1], -hv[0]])
+    return hv

@@ -6,6 +6,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from synthetic import ellipses, maps_of
 
+from segpipe.decoding.cuts import blanked
 from segpipe.decoding.hv import HVDecoding, decode_hv
 from segpipe.errors import StageFailed
 from segpipe.geometry import Box
@@ -33,7 +34,10 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
     for index in order if order is not None else range(len(grid)):
         box = grid.read_box(index, halo_px)
         rows, cols = box.slices()
-        labels = decode_hv(prob[rows, cols], hv[:, rows, cols], decoding=decoding)
+        seen = blanked(
+            prob[rows, cols], box, Box.of_shape(prob.shape), decoding.blind_px
+        )
+        labels = decode_hv(seen, hv[:, rows, cols], decoding=decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
     return ranked(dict(sorted(tiles.items())), grid, limits)
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from synthetic import BOUNDARY, ellipses, noisy
 from test_seam_law import KEEP_ALL, ranked
 
+from segpipe.decoding.cuts import blanked
+from segpipe.geometry import Box
 from segpipe.stitching.seams import cut_core
 from segpipe.tiling.grid import TileGrid
 
@@ -22,7 +24,10 @@ def stitched(maps, decode, decoding, *, tile_px):
     tiles = {}
     for index in range(len(grid)):
         box = grid.read_box(index, decoding.support_px + 1)
-        labels = decode([plane[box.slices()] for plane in maps], decoding)
+        whole = Box.of_shape(maps[0].shape)
+        prob, *others = (plane[box.slices()] for plane in maps)
+        prob = blanked(prob, box, whole, decoding.blind_px)
+        labels = decode([prob, *others], decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
     return ranked(tiles, grid, KEEP_ALL)[0]
 
@@ -55,6 +60,21 @@ def stitched(maps, decode, decoding, *, tile_px):
     blur=1.0,
     constants={"reach_px": 1, "marker_open_px": 0, "min_marker_px": 1},
     line_px=8,
+)
+@example(  # a marker joined through the border of a read box
+    seed=2,
+    shape=(45, 14),
+    tile_px=8,
+    density=0.015625,
+    noise=0.3,
+    blur=0.0,
+    constants={
+        "reach_px": 1,
+        "marker_open_px": 1,
+        "min_marker_px": 1,
+        "edge_cost": 0,
+    },
+    line_px=0,
 )
 def test_stitching_tiles_is_decoding_the_whole_bit_for_bit(  # noqa: PLR0917
     decoder, seed, shape, tile_px, density, noise, blur, constants, line_px
