@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from segpipe.arrays import LabelMap
 from segpipe.errors import MapsInvalid
 from segpipe.labels.detections import Detections, Unpacked, concatenated, first_pixels
 from segpipe.labels.masks import one_piece
@@ -79,6 +82,32 @@ class Truth:
         """Return the trusted instances of an image."""
         mine = (self.instances.image == image) & self.instances.trusted
         return self.instances.take(mine.nonzero()[:, 0])
+
+
+def instance_targets(
+    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
+) -> Mapping[str, NDArray[Any]]:
+    """Return a detector's targets: boxes and masks are made of them in the loss.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+        Label map of a patch.
+    types : (Y, X) uint8 or None
+        Type of each pixel, 1..n_types; None: of none it is known.
+    n_types : int
+        0: untyped.
+
+    Returns
+    -------
+    Mapping
+        ``instances`` (1, Y, X) int32 and, typed, ``type`` (1, Y, X) uint8.
+    """
+    instances = {INSTANCES: labels[None].astype(np.int32)}
+    if n_types == 0:
+        return instances
+    known = np.full(labels.shape, UNKNOWN) if types is None else types
+    return {**instances, TYPE_HEAD: known[None].astype(np.uint8)}
 
 
 def truth_of(targets: Mapping[str, Tensor], n_types: int) -> Truth:

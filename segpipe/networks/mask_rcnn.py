@@ -22,23 +22,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.arrays import LabelMap
 from segpipe.errors import UnknownNetwork
 from segpipe.labels.detections import Detections
 from segpipe.networks._boxes import clipped, decode, first_served, iou, nms
 from segpipe.networks._encoders import ENCODERS
 from segpipe.networks._instances import (
-    INSTANCES,
     check_numbers,
     detections_of,
+    instance_targets,
     sampled,
     truth_of,
 )
@@ -56,10 +53,9 @@ from segpipe.networks._mask_rcnn_module import (
     MaskRCNN,
     fed_shape,
 )
-from segpipe.networks._network import TYPE_HEAD, Detector, Outputs, Window
+from segpipe.networks._network import Detector, Outputs, Window
 from segpipe.networks._resnet import BLOCKS
 from segpipe.networks._rpn import Anchors
-from segpipe.targets import UNTYPED
 
 MOST = 1000
 """Detections of an input."""
@@ -174,17 +170,6 @@ def _is_inside(masks: Masks, row: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return sampled(masks.probs, row, down, across) >= masks.least
 
 
-def make_targets(
-    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
-) -> Mapping[str, NDArray[Any]]:
-    """Return the label map (1, Y, X) int32 and, typed, the type map (1, Y, X) uint8."""
-    instances = {INSTANCES: labels[None].astype(np.int32)}
-    if n_types == 0:
-        return instances
-    known = np.full(labels.shape, UNTYPED, np.uint8) if types is None else types
-    return {**instances, TYPE_HEAD: known[None]}
-
-
 def loss(
     module: nn.Module, outputs: Outputs, targets: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
@@ -263,7 +248,7 @@ NETWORK = Detector(
     activation_bytes_per_px=900,
     build=partial(MaskRCNN, build=Build()),
     decoding=MaskRCNNDecoding,
-    targets=make_targets,
+    targets=instance_targets,
     detect=detect,
     loss=loss,
 )

@@ -22,23 +22,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from segpipe.arrays import LabelMap
 from segpipe.errors import UnknownNetwork
 from segpipe.labels.detections import Detections, Unpacked
 from segpipe.labels.masks import in_tight_boxes, one_piece
 from segpipe.networks import _boxes
 from segpipe.networks._deformable import DeformableConv
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._instances import INSTANCES, check_numbers
+from segpipe.networks._instances import check_numbers, instance_targets
 from segpipe.networks._layers import Standardise
-from segpipe.networks._network import TYPE_HEAD, Detector, Outputs, Window
+from segpipe.networks._network import Detector, Outputs, Window
 from segpipe.networks._prototypes import assembled
 from segpipe.networks._resnet import BLOCKS, FPN, MEAN, STD, Place, ResNet, plain_conv
 from segpipe.networks._yolactpp_losses import terms
@@ -246,17 +244,6 @@ def loss(
     return terms(module, Raw(*outputs), targets)
 
 
-def make_targets(
-    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
-) -> Mapping[str, NDArray[Any]]:
-    """Return the label map itself, and the types: boxes and masks are made of them."""
-    own = {INSTANCES: labels[None].astype(np.int32)}
-    if n_types == 0:
-        return own
-    known = np.zeros(labels.shape, np.uint8) if types is None else types
-    return {**own, TYPE_HEAD: known[None].astype(np.uint8)}
-
-
 NETWORK = Detector(
     name="yolactpp",
     paper=(
@@ -270,7 +257,7 @@ NETWORK = Detector(
     activation_bytes_per_px=700,
     build=YolactPP,
     decoding=YolactDecoding,
-    targets=make_targets,
+    targets=instance_targets,
     detect=detect,
     loss=loss,
 )

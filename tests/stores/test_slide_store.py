@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from segpipe.errors import StoreDamaged
@@ -95,9 +96,10 @@ def test_dropping_an_image_takes_its_metadata_along(store):
     assert not store.has("image")
 
 
+@hypothesis_settings(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    unit_px=st.integers(1, 40),
+    unit_px=st.integers(5, 40),
     limits=st.tuples(st.integers(1, 9), st.integers(9, 40)),
     order=st.randoms(use_true_random=False),
     damaged=st.booleans(),
