@@ -6,7 +6,8 @@ four times upsampled, next to 48 channels of low-level features, refined by two
 separable convolutions, and upsampled by four again. ``deeplabv3plus`` stands on the
 paper's modified aligned Xception-65; ``deeplabv3plus:mobilenetv2`` and
 ``deeplabv3plus:efficientnet_lite0`` suit small machines. ``-os8`` behind a name halves
-the output stride from 16 to 8.
+the output stride from 16 to 8; before it ``-flat`` leaves the dilated branches out, and
+``-near`` halves their dilations.
 
 Not as in the paper: besides the classes there is a map of outlines, or nuclei that
 touch would be one. The maps come at a fourth of the input's resolution before they are
@@ -15,7 +16,7 @@ upsampled, hence 0.25 micrometres per pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -41,6 +42,8 @@ MIDDLE_BLOCKS = 16
 """Of Xception-65's middle flow."""
 XCEPTION = "xception"
 FINER = "-os8"
+PYRAMIDS: Mapping[str, tuple[int, ...]] = {"-flat": (), "-near": (3, 6, 9)}
+"""Other rates of ASPP, by what stands behind a name."""
 
 
 class SeparableConv(nn.Sequential):
@@ -259,13 +262,18 @@ def variant(name: str) -> Network:
         If there is no such encoder.
     """
     on = name.removesuffix(FINER)
+    pyramid = next((suffix for suffix in PYRAMIDS if on.endswith(suffix)), "")
+    on = on.removesuffix(pyramid)
     if on not in {XCEPTION, *ENCODERS}:
         message = (
             f"There is no deeplabv3plus:{name}. There are: {XCEPTION}, "
-            f"{', '.join(ENCODERS)}; each also with {FINER}."
+            f"{', '.join(ENCODERS)}; each also with {', '.join(PYRAMIDS)} or {FINER}."
         )
         raise UnknownNetwork(message)
     build: Callable[[int], nn.Module] = partial(
-        DeepLabV3Plus, on=on, output_stride=8 if name.endswith(FINER) else 16
+        DeepLabV3Plus,
+        on=on,
+        output_stride=8 if name.endswith(FINER) else 16,
+        rates=PYRAMIDS.get(pyramid, RATES),
     )
     return replace(NETWORK, name=f"deeplabv3plus:{name}", build=build)

@@ -45,6 +45,8 @@ DROPOUT = 0.5
 FOREGROUND_SHARE = 0.15
 """Of the pixels of annotated tissue (tnbc .13, nuinsseg .16, consep .16, dsb2018 .20);
 the classes weigh what makes them even."""
+GAP_WEIGHT = 10.0
+"""Of the narrowest gaps, besides their class's: the paper's w_0."""
 VARIANTS = ("padded", "small")
 
 
@@ -141,7 +143,11 @@ def decode(maps: Maps, decoding: RegionDecoding) -> LabelMap:
 
 
 def make_targets(
-    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
+    labels: LabelMap,
+    types: NDArray[np.uint8] | None,
+    n_types: int,
+    *,
+    gap_weight: float = GAP_WEIGHT,
 ) -> Mapping[str, NDArray[Any]]:
     """Return the target of each head for a patch (Y, X), and ``weight`` (1, Y, X)."""
     parted = np.where(targets.separation_line(labels), 0, labels)
@@ -149,6 +155,7 @@ def make_targets(
         parted,
         background=0.5 / (1 - FOREGROUND_SHARE),
         foreground=0.5 / FOREGROUND_SHARE,
+        most=gap_weight,
     )
     always = {"prob": targets.prob_target(parted)[None], "weight": weight[None]}
     return typed_targets(always, types, n_types)

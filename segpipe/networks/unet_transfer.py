@@ -4,10 +4,15 @@ The encoder's features at five strides take the place of the contracting path; t
 expanding path is padded and light. ``unet_transfer`` stands on EfficientNet-Lite0;
 ``unet_transfer:NAME`` on any encoder of ``ENCODERS``, or ``unet_transfer:timm-NAME`` on
 one of timm's.
+
+To compare how touching nuclei are parted, all else the same, there may be behind a
+name: ``-flat``, narrow gaps weigh no more than other background; ``-contour`` and
+``-hv``, the heads, targets, loss and decoding of ``contour`` and of ``hoverlite``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 
@@ -15,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe.decoding.boundary import RegionDecoding
-from segpipe.networks import unet
+from segpipe.networks import contour, hoverlite, unet
 from segpipe.networks._encoders import Encoder, encoder
 from segpipe.networks._layers import ConvBlock, SkipBlock
-from segpipe.networks._network import Network, Window
+from segpipe.networks._network import Head, Network, Window
 
 WIDTHS = (128, 64, 48, 32)
 """Channels of the decoder at strides 16, 8, 4 and 2."""
@@ -39,7 +44,13 @@ class Rise(SkipBlock):
 class TransferUNet(nn.Module):
     """Float RGB (B, 3, H, W) in [0, 255], H and W multiples of 32, to raw heads."""
 
-    def __init__(self, n_types: int, *, on: Encoder) -> None:
+    def __init__(
+        self,
+        n_types: int,
+        *,
+        on: Encoder,
+        heads: Callable[[int], tuple[Head, ...]] = unet.heads,
+    ) -> None:
         super().__init__()
         self.standardise = on.standardise()
         self.encoder = on.build()
@@ -51,7 +62,7 @@ class TransferUNet(nn.Module):
         )
         self.top = ConvBlock(deep[-1], TOP)
         self.heads = nn.ModuleList(
-            nn.Conv2d(TOP, head.n_channels, 1) for head in unet.heads(n_types)
+            nn.Conv2d(TOP, head.n_channels, 1) for head in heads(n_types)
         )
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
@@ -79,9 +90,17 @@ NETWORK = Network(
 )
 
 
+PARTING: Mapping[str, Network] = {
+    "flat": replace(NETWORK, targets=partial(unet.make_targets, gap_weight=0.0)),
+    "contour": contour.NETWORK,
+    "hv": hoverlite.NETWORK,
+}
+"""Whose way of parting nuclei a suffix stands for."""
+
+
 @cache
 def variant(name: str) -> Network:
-    """Return the network on another encoder.
+    """Return the network on another encoder, or parting nuclei in another way.
 
     Raises
     ------
@@ -90,8 +109,16 @@ def variant(name: str) -> Network:
     SettingsError
         If it is one of timm's and timm doesn't import.
     """
+    base, _, suffix = name.rpartition("-")
+    parting = PARTING.get(suffix, NETWORK)
+    on = base if suffix in PARTING else name
     return replace(
         NETWORK,
         name=f"unet_transfer:{name}",
-        build=partial(TransferUNet, on=encoder(name)),
+        heads=parting.heads,
+        build=partial(TransferUNet, on=encoder(on), heads=parting.heads),
+        decoding=parting.decoding,
+        decode=parting.decode,
+        targets=parting.targets,
+        loss=parting.loss,
     )

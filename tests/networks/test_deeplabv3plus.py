@@ -84,6 +84,22 @@ def test_the_pyramid_may_have_any_rates():
     assert ASPP(8, ()).eval()(x).shape == ASPP(8, (1, 2)).eval()(x).shape
 
 
+@pytest.mark.parametrize(
+    ("suffix", "rates"),
+    [
+        ("", [6, 12, 18]),
+        ("-flat", []),
+        ("-near", [3, 6, 9]),
+        ("-near-os8", [6, 12, 18]),
+    ],
+)
+def test_names_say_the_pyramid(suffix, rates):
+    with torch.device("meta"):
+        module = network(f"deeplabv3plus:mobilenetv2{suffix}").build(0)
+    branches = module.aspp.branches[1:]
+    assert [branch[0].dilation[0] for branch in branches] == rates
+
+
 def test_names_say_encoder_and_output_stride():
     assert "deeplabv3plus:mobilenetv2" in networks()
     assert network("deeplabv3plus:efficientnet_lite1-os8").name.endswith("-os8")

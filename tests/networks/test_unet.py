@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from segpipe.errors import UnknownNetwork
-from segpipe.networks import network
+from segpipe.networks import network, unet_transfer
+from segpipe.networks._inference import quantise
 from segpipe.networks.unet import NETWORK, UNet
 
 
@@ -90,3 +91,31 @@ def test_padding_costs_nothing(touching):
 def test_an_unknown_variant_is_refused_with_those_there_are():
     with pytest.raises(UnknownNetwork, match="padded, small"):
         network("unet:huge")
+
+
+@pytest.mark.parametrize("suffix", unet_transfer.PARTING)
+def test_a_way_of_parting_brings_its_heads_targets_and_decoding(suffix):
+    chosen = network(f"unet_transfer:efficientnet_lite0-{suffix}")
+    labels = np.zeros((64, 64), np.int32)
+    labels[10:30, 8:24], labels[10:30, 24:40] = 1, 2
+    targets = chosen.targets(labels, None, 0)
+    with torch.device("meta"):
+        outputs = chosen.build(0)(torch.empty(1, 3, 64, 64))
+    heads = chosen.heads(0)
+    assert [raw.shape[1] for raw in outputs] == [head.n_channels for head in heads]
+    maps = {
+        head.name: quantise(head, torch.from_numpy(targets[head.name])[None])[0]
+        for head in heads
+    }
+    assert chosen.decode(maps, chosen.decoding()).max() == 2
+
+
+def test_without_border_weights_the_line_weighs_as_other_background():
+    labels = np.zeros((32, 32), np.int32)
+    labels[8:24, 6:16], labels[8:24, 16:26] = 1, 2
+    flat = network("unet_transfer:mobilenetv2-flat").targets(labels, None, 0)
+    weighed = network("unet_transfer:mobilenetv2").targets(labels, None, 0)
+    outside = flat["prob"] == 0
+    assert np.array_equal(flat["prob"], weighed["prob"])
+    assert np.unique(flat["weight"][outside]).size == 1
+    assert weighed["weight"][outside].max() > 10 * flat["weight"][outside].max()

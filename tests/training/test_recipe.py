@@ -43,6 +43,9 @@ def test_there_is_a_recipe_for_each_task():
         "unet",
         "unet_transfer",
         "contour",
+        "deeplabv3plus",
+        "mask_rcnn",
+        "yolactpp",
     }
 
 

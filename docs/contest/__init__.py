@@ -1,0 +1,1 @@
+"""Every network trained and scored alike: behind ``docs/compare_networks.py``."""
