@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+import re
+
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from segpipe.errors import WeightsError
@@ -11,10 +13,11 @@ from segpipe.slides import readers
 
 
 def show_networks() -> None:
-    """Print every network with its resolution, weights and paper."""
+    """Print every network with its resolution, weights, and whose paper it is."""
     table = Table(box=None, pad_edge=False)
     for name in ("network", "µm/px", "types", "weights", "paper"):
-        table.add_column(name, justify="right" if name == "µm/px" else "left")
+        justify: JustifyMethod = "right" if name == "µm/px" else "left"
+        table.add_column(name, justify=justify, no_wrap=name == "network")
     for name, network in networks().items():
         mpp, types, licence = f"{network.mpp:g}", "", "none shipped"
         try:
@@ -22,8 +25,14 @@ def show_networks() -> None:
             mpp, types, licence = f"{card.mpp:g}", ", ".join(card.types), card.licence
         except WeightsError:
             pass
-        table.add_row(name, mpp, types, licence, network.paper)
+        table.add_row(name, mpp, types, licence, _authors(network.paper))
     Console(highlight=False).print(table)
+
+
+def _authors(paper: str) -> str:
+    """Return a citation up to its year."""
+    found = re.match(r".*?\b\d{4}\b", paper)
+    return found[0] if found else paper
 
 
 def show_readers() -> None:
