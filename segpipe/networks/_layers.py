@@ -24,6 +24,13 @@ class ConvBlock(nn.Sequential):
         )
 
 
+def raised(x: Tensor, to: Tensor) -> Tensor:
+    """Return features (B, C, h, w) at the height and width of others, bilinearly."""
+    return functional.interpolate(
+        x, size=to.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
 class SkipBlock(nn.Module):
     """Upsample by two to the skip's size, append the skip, convolve."""
 

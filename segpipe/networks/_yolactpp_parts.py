@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from segpipe.networks import _boxes
+from segpipe.networks._layers import raised
 from segpipe.networks._prototypes import Assembled, resampled
 from segpipe.networks._rpn import Anchors
 
@@ -76,8 +76,8 @@ class Protonet(nn.Module):
 
     def forward(self, level: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """Map features at strides 8, 2 and 4 to the prototypes, 0 or more."""
-        x = self.merge(_raised(self.deep(level), second) + self.second(second))
-        x = _raised(self.narrow(x), first) + self.first(first)
+        x = self.merge(raised(self.deep(level), second) + self.second(second))
+        x = raised(self.narrow(x), first) + self.first(first)
         prototypes: Tensor = self.last(x)
         return prototypes
 
@@ -114,12 +114,6 @@ def _by_anchor(x: Tensor) -> Tensor:
     """Turn (B, ANCHORS.per_place * n, h, w) to (B, h * w * ANCHORS.per_place, n)."""
     rows = x.permute(0, 2, 3, 1)
     return rows.reshape(len(x), -1, x.shape[1] // ANCHORS.per_place)
-
-
-def _raised(x: Tensor, to: Tensor) -> Tensor:
-    return functional.interpolate(
-        x, size=to.shape[-2:], mode="bilinear", align_corners=False
-    )
 
 
 class MaskRating(nn.Sequential):

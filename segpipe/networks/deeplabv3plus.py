@@ -23,13 +23,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from segpipe.decoding.boundary import ContourDecoding
 from segpipe.errors import UnknownNetwork
 from segpipe.networks import contour
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._layers import GREY, ConvBlock, Standardise
+from segpipe.networks._layers import GREY, ConvBlock, Standardise, raised
 from segpipe.networks._network import Network, Window
 
 RATES = (6, 12, 18)
@@ -189,15 +188,9 @@ class DeepLabV3Plus(nn.Module):
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         """Return one (B, n_channels, H, W) per head, before activation."""
         low, deep = self.encoder(self.standardise(rgb))
-        merged = torch.cat((_raised(self.aspp(deep), low), self.low(low)), dim=1)
+        merged = torch.cat((raised(self.aspp(deep), low), self.low(low)), dim=1)
         refined = self.refine(merged)
-        return tuple(_raised(head(refined), rgb) for head in self.heads)
-
-
-def _raised(x: Tensor, to: Tensor) -> Tensor:
-    return functional.interpolate(
-        x, size=to.shape[-2:], mode="bilinear", align_corners=False
-    )
+        return tuple(raised(head(refined), rgb) for head in self.heads)
 
 
 def _encoder(name: str) -> tuple[Standardise, nn.Module]:

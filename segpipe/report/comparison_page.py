@@ -12,10 +12,10 @@ import pandas as pd
 
 from segpipe.report.charts import Bar, histogram, stack
 from segpipe.report.differences import BOTH
-from segpipe.report.evaluation_page import Look
+from segpipe.report.looks import Look, css, dot, pictured
 from segpipe.report.page import card, facts, numbers, page
 from segpipe.report.score_tables import confusion_table
-from segpipe.tables.palette import IN_A, IN_B, OTHER_TYPE, RGBTriple
+from segpipe.tables.palette import IN_A, IN_B, OTHER_TYPE
 
 MOST_SLIDES = 500
 """Slides that have a line of their own: those that agree least."""
@@ -66,8 +66,8 @@ def comparison_page(report: ComparisonReport) -> str:
     n_slides = len(report.slides)
     title = f"{counted(n_slides)} compared"
     header = (
-        f'<header><h1>{title}</h1><div class="legend"><span>{_dot(IN_A)}A: {a}</span>'
-        f"<span>{_dot(IN_B)}B: {b}</span></div></header>"
+        f'<header><h1>{title}</h1><div class="legend"><span>{dot(IN_A)}A: {a}</span>'
+        f"<span>{dot(IN_B)}B: {b}</span></div></header>"
     )
     body = [
         header,
@@ -116,7 +116,7 @@ def _fates(cohort: Mapping[str, Any]) -> str:
                 label=label,
                 value=count,
                 text=f"{count:,} ({count / max(total, 1):.1%})",
-                colour=_css(shade),
+                colour=css(shade),
             )
             for label, (count, shade) in shares.items()
         ]
@@ -179,22 +179,13 @@ def _skipped(report: ComparisonReport) -> list[str]:
 def _looks(looks: Sequence[Look]) -> list[str]:
     if not looks:
         return []
-    figures = "".join(
-        f'<figure><img alt="{escape(look.caption)}" src="{look.source}">'
-        f"<figcaption>{escape(look.caption)}</figcaption></figure>"
-        for look in looks
-    )
-    legend = "".join(
-        f"<span>{_dot(colour)}{name}</span>"
-        for name, colour in {
-            "outline in A; veiled: only in A": IN_A,
-            "outline in B; veiled: only in B": IN_B,
-            "both outlines alike": BOTH,
-            "veiled: another type": OTHER_TYPE,
-        }.items()
-    )
-    content = f'<div class="looks">{figures}</div><div class="legend">{legend}</div>'
-    return [card("Where they differ most", content)]
+    legend = {
+        "outline in A; veiled: only in A": IN_A,
+        "outline in B; veiled: only in B": IN_B,
+        "both outlines alike": BOTH,
+        "veiled: another type": OTHER_TYPE,
+    }
+    return [card("Where they differ most", pictured(looks, legend))]
 
 
 def _charts(report: ComparisonReport) -> list[str]:
@@ -221,14 +212,6 @@ def _types(cohort: Mapping[str, Any]) -> list[str]:
     padded = np.pad(inner, 1)
     table = confusion_table(padded, cohort["types"], "A \\ B")
     return [card("Types of matched nuclei: rows are A, columns B", table)]
-
-
-def _dot(colour: RGBTriple) -> str:
-    return f'<i style="background:{_css(colour)}"></i>'
-
-
-def _css(colour: RGBTriple) -> str:
-    return f"rgb{colour}"
 
 
 def _score(value: float | None) -> str:

@@ -12,25 +12,16 @@ from segpipe.metrics.ranking import Ranking
 from segpipe.metrics.reliability import Reliability, bins
 from segpipe.report.charts import Bar, bars, stack
 from segpipe.report.curve_charts import ordered, precision_recall, reliability
+from segpipe.report.looks import Look, css, pictured
 from segpipe.report.mistakes import INVENTED, MISSED, OUTLINED_BADLY, RIGHT, TRUTH
 from segpipe.report.page import card, facts, numbers, page
 from segpipe.report.score_tables import confusion_table, error_table, score_table
-from segpipe.tables.palette import RGBTriple
 
 _SHOWN_ORGANS = 12
 _APPROXIMATE = (
     '<p class="faint">Instances of this set are approximate: read its instance scores '
     "with care.</p>"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A picture of an image's mistakes."""
-
-    source: str
-    """For the ``src`` of an HTML image."""
-    caption: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +123,9 @@ def _fates(one: SetReport) -> str:
         f'<p class="faint">{title}: {n:,}</p>'
         + stack(
             [
-                _share("outlined well (IoU > 0.5)", good, n, _css(RIGHT)),
-                _share("found, but outlined badly", poor, n, _css(OUTLINED_BADLY)),
-                _share(wrong, n - near, n, _css(colour)),
+                _share("outlined well (IoU > 0.5)", good, n, css(RIGHT)),
+                _share("found, but outlined badly", poor, n, css(OUTLINED_BADLY)),
+                _share(wrong, n - near, n, css(colour)),
             ]
         )
         for title, (n, wrong, colour) in bars_of.items()
@@ -176,26 +167,14 @@ def _charts(one: SetReport, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _looks(looks: Sequence[Look]) -> str:
-    figures = "".join(
-        f'<figure><img alt="{escape(look.caption)}" src="{look.source}">'
-        f"<figcaption>{escape(look.caption)}</figcaption></figure>"
-        for look in looks
-    )
-    legend = "".join(
-        f'<span><i style="background:{_css(colour)}"></i>{name}</span>'
-        for name, colour in {
-            "found, right": RIGHT,
-            "its true outline": TRUTH,
-            "missed": MISSED,
-            "invented": INVENTED,
-            "both: outlined badly": OUTLINED_BADLY,
-        }.items()
-    )
-    return f'<div class="looks">{figures}</div><div class="legend">{legend}</div>'
-
-
-def _css(colour: RGBTriple) -> str:
-    return f"rgb{colour}"
+    legend = {
+        "found, right": RIGHT,
+        "its true outline": TRUTH,
+        "missed": MISSED,
+        "invented": INVENTED,
+        "both: outlined badly": OUTLINED_BADLY,
+    }
+    return pictured(looks, legend)
 
 
 def _score(value: float | None) -> str:

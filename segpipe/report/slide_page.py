@@ -10,6 +10,7 @@ import pandas as pd
 
 from segpipe.arrays import RGB
 from segpipe.report.charts import Bar, bars, histogram, ratios
+from segpipe.report.looks import css
 from segpipe.report.page import card, facts, numbers, page, stages
 from segpipe.report.pictures import data_uri
 from segpipe.tables.frame import Frame
@@ -112,7 +113,7 @@ def _type_bars(report: SlideReport) -> list[Bar]:
             label=names[type_ids[i]],
             value=int(counts[i] * report.every),
             text=f"{counts[i] * report.every:,} ({counts[i] / counts.sum():.0%})",
-            colour=f"rgb{colour_of(int(type_ids[i]))}",
+            colour=css(colour_of(int(type_ids[i]))),
         )
         for i in np.argsort(-counts, kind="stable")
     ]

@@ -175,8 +175,7 @@ def facts_of(agreement: Agreement) -> dict[str, Any]:
 
 
 def _refuse_result_folder(out: Path) -> None:
-    layout = Layout(out)
-    if layout.marker.exists() or layout.slides.exists():
+    if Layout(out).holds_results:
         message = f"--out {out} is the result folder of a run. Choose another folder."
         raise OutputNotOurs(message)
 

@@ -82,7 +82,7 @@ def open_run(folder: Path, name: str) -> Run:
         If its table of slides can't be read.
     """
     layout = Layout(folder.resolve())
-    if not (layout.marker.exists() or layout.slides.exists()):
+    if not layout.holds_results:
         what = "is no folder" if not folder.is_dir() else "is no result folder"
         message = f"{name}, {folder}, {what}. Give the folder that was --out of a run."
         raise OutputNotOurs(message)

@@ -17,7 +17,7 @@ from segpipe.errors import PlanRefused, SlideError
 from segpipe.geometry import Box
 from segpipe.report.comparison_page import ComparisonReport, comparison_page
 from segpipe.report.differences import Outline, Ring, draw_differences
-from segpipe.report.evaluation_page import Look
+from segpipe.report.looks import Look
 from segpipe.report.pictures import data_uri
 from segpipe.slides import open_slide, slide_fingerprint
 from segpipe.stages.canvas import choose_canvas, read_canvas

@@ -19,6 +19,11 @@ class Layout:
         return self.ledger_root / "run.json"
 
     @property
+    def holds_results(self) -> bool:
+        """Whether a run has left something in the folder, be its ledger gone or not."""
+        return self.marker.exists() or self.slides.exists()
+
+    @property
     def ledger_root(self) -> Path:
         """Receipts of every slide."""
         return self.out / "ledger"

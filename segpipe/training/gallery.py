@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from segpipe.arrays import LabelMap
 from segpipe.metrics import scores
-from segpipe.report.evaluation_page import Look
+from segpipe.report.looks import Look
 from segpipe.report.mistakes import draw_mistakes
 from segpipe.report.pictures import data_uri
 from segpipe.training.annotated import Annotated

@@ -7,7 +7,7 @@ from test_pages import NASTY, parsed
 
 from segpipe.report.comparison_page import ComparisonReport, comparison_page
 from segpipe.report.differences import BOTH, Outline, draw_differences
-from segpipe.report.evaluation_page import Look
+from segpipe.report.looks import Look
 from segpipe.tables.palette import IN_A, IN_B, OTHER_TYPE
 
 SQUARE = np.array([[10.0, 10], [30, 10], [30, 30], [10, 30]])
