@@ -9,11 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synthetic import BOUNDARY, ellipses, maps_of
-from test_seam_law import KEEP_ALL, ranked
+from test_seam_law import KEEP_ALL, ranked, read
 
-from segpipe.decoding.cuts import blanked
 from segpipe.decoding.hv import HVDecoding, decode_hv
-from segpipe.geometry import Box
 from segpipe.stitching.seams import cut_core
 from segpipe.tiling.grid import TileGrid
 
@@ -117,15 +115,11 @@ def scene(request):
 
 def in_tiles(maps, decode, decoding, *, halo_px=0, order=None):
     """Decode tile by tile; a halo below what the support needs is raised to it."""
-    whole = Box.of_shape(maps[0].shape)
     grid = TileGrid(shape=maps[0].shape, tile_px=TILE_PX)
     tiles = {}
     for index in range(len(grid)) if order is None else order(len(grid)):
         read_box = grid.read_box(index, max(halo_px, decoding.support_px + 1))
-        rows, cols = read_box.slices()
-        prob, *others = (plane[..., rows, cols] for plane in maps)
-        prob = blanked(prob, read_box, whole, decoding.blind_px)
-        labels = decode([prob, *others])
+        labels = decode(read(maps, read_box, decoding))
         tiles[index] = cut_core(labels, read_box, grid.core(index))
     return ranked(dict(sorted(tiles.items())), grid, KEEP_ALL)[0]
 

@@ -27,17 +27,20 @@ from segpipe.tiling.grid import TileGrid
 KEEP_ALL = NucleusLimits(min_area_px=0, max_extent_px=10**6)
 
 
+def read(maps, box, decoding):
+    """Return the maps of a read box as a tile is given them."""
+    prob, *others = (plane[(..., *box.slices())] for plane in maps)
+    whole = Box.of_shape(maps[0].shape)
+    return [blanked(prob, box, whole, decoding.blind_px), *others]
+
+
 def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=None):
     """Decode tile by tile and stitch, in memory."""
     grid = TileGrid(shape=prob.shape, tile_px=tile_px)
     tiles = {}
     for index in order if order is not None else range(len(grid)):
         box = grid.read_box(index, halo_px)
-        rows, cols = box.slices()
-        seen = blanked(
-            prob[rows, cols], box, Box.of_shape(prob.shape), decoding.blind_px
-        )
-        labels = decode_hv(seen, hv[:, rows, cols], decoding=decoding)
+        labels = decode_hv(*read([prob, hv], box, decoding), decoding=decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
     return ranked(dict(sorted(tiles.items())), grid, limits)
 

@@ -8,10 +8,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from synthetic import BOUNDARY, ellipses, noisy
-from test_seam_law import KEEP_ALL, ranked
+from test_seam_law import KEEP_ALL, ranked, read
 
-from segpipe.decoding.cuts import blanked
-from segpipe.geometry import Box
 from segpipe.stitching.seams import cut_core
 from segpipe.tiling.grid import TileGrid
 
@@ -24,10 +22,7 @@ def stitched(maps, decode, decoding, *, tile_px):
     tiles = {}
     for index in range(len(grid)):
         box = grid.read_box(index, decoding.support_px + 1)
-        whole = Box.of_shape(maps[0].shape)
-        prob, *others = (plane[box.slices()] for plane in maps)
-        prob = blanked(prob, box, whole, decoding.blind_px)
-        labels = decode([prob, *others], decoding)
+        labels = decode(read(maps, box, decoding), decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
     return ranked(tiles, grid, KEEP_ALL)[0]
 
