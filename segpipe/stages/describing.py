@@ -7,10 +7,9 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from segpipe.labels.records import ANCHOR
 from segpipe.stages.answers import too_large
 from segpipe.stages.measuring import frame_of
-from segpipe.stages.nuclei_index import read_index
+from segpipe.stages.nuclei_index import NucleiIndex
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import ledger_of
@@ -29,7 +28,7 @@ def describe(plan: Plan) -> SlideRow:
         slide_id=plan.slide.id,
         path=str(plan.slide.path),
         status="done",
-        n_nuclei=len(read_index(plan).nuclei),
+        n_nuclei=NucleiIndex(plan).n_nuclei,
         tissue_mm2=plan.tissue_mm2,
         mpp=plan.slide_mpp,
         canvas_mpp=plan.canvas.mpp,
@@ -61,8 +60,8 @@ def _seam_check(plan: Plan) -> seams.SeamCheck | None:
 
 def _anchored(plan: Plan) -> Iterator[pd.DataFrame]:
     """Yield the table in parts, with the anchors, which it doesn't hold."""
-    anchors, start = read_index(plan).nuclei[:, ANCHOR], 0
+    index, n_before = NucleiIndex(plan), 0
     for part in iter_nuclei(plan.out, plan.slide.id, columns=seams.COLUMNS):
-        stop = start + len(part)
-        yield part.assign(anchor=anchors[start:stop])
-        start = stop
+        last = n_before + len(part)
+        yield part.assign(anchor=index.anchors(n_before + 1, last))
+        n_before = last

@@ -73,7 +73,7 @@ def decode_box(plan: Plan, box: Box) -> Scored:
 
 STAGE = Stage(
     name="label",
-    version=2,
+    version=3,
     units=lambda plan: plan.tissue_tiles,
     batch_units=2,
     prepare=prepare,

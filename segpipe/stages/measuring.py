@@ -17,7 +17,7 @@ from segpipe.geometry import Box
 from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
 from segpipe.stages._stage import Stage
 from segpipe.stages.answers import Labelled, answers_of
-from segpipe.stages.nuclei_index import read_index
+from segpipe.stages.nuclei_index import NucleiIndex
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
     IMAGE,
@@ -40,10 +40,8 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
 
 
 def _measure_tile(plan: Plan, tile: int) -> int:
-    index = read_index(plan)
-    ids = index.owned_by(plan, tile)
+    ids, records = NucleiIndex(plan).owned_by(tile)
     if len(ids):
-        records = index.records_of(ids)
         box = _enclosing(records)
         labels = read_tiles(plan, NUCLEI_0, box)
         labelled = Labelled(box=box, labels=labels, ids=ids, records=records)
@@ -92,9 +90,9 @@ def _rows(plan: Plan) -> Iterator[Columns]:
     before those of the next.
     """
     n_cols = plan.tiles.n_cols
-    index = read_index(plan)
+    index = NucleiIndex(plan)
     for _, tiles in groupby(plan.tissue_tiles, key=lambda tile: tile // n_cols):
-        owning = [tile for tile in tiles if len(index.owned_by(plan, tile))]
+        owning = [tile for tile in tiles if len(index.owned_by(tile)[0])]
         if owning:
             yield in_order([_read_part(plan, tile) for tile in owning])
 

@@ -1,101 +1,136 @@
 """The nuclei of a slide before they are measured: whose they are, and their names.
 
-Plain arrays on disk, written row by row of tiles and memory-mapped by workers, so that
-nobody holds more of them than the tiles at hand.
+A file per block of tiles, and the last id of each band of blocks. Who works on a tile
+reads the blocks around it; nobody holds more of the slide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
-from segpipe.labels.records import ANCHOR, N_COLUMNS, InstanceRecords
+from segpipe.labels.records import ANCHOR, InstanceRecords
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import NUCLEI_INDEX
-from segpipe.stitching.ranking import Ranked
-from segpipe.stores.durable import replacing
+from segpipe.stitching.blocks import Blocks
+from segpipe.stitching.joining import BlockNuclei, anchored_in
+from segpipe.stitching.ranking import Ids
 from segpipe.stores.layout import Layout
-from segpipe.stores.sealed import seal, sealed_size
+from segpipe.stores.sealed_arrays import Arrays, read_arrays, write_arrays
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def blocks_of(plan: Plan) -> Blocks:
+    """Return the blocks of a plan's tiles."""
+    return Blocks(tiles=plan.tiles, reach_px=plan.measure_margin_px)
+
+
+@dataclass(frozen=True)
 class NucleiIndex:
     """The nuclei of a slide, and what each tile's instances are called now."""
 
-    starts: NDArray[np.int64]
-    """(n_tiles + 1,) int64: tile i names ``lookup[starts[i]:starts[i + 1]]``."""
-    nuclei: InstanceRecords
-    """(N, N_COLUMNS) int64: row i is nucleus i + 1, ascending in anchor."""
-    lookup: NDArray[np.uint32]
-    """(M,) uint32: nucleus id of each instance of all tiles in a row; 0 if dropped."""
+    plan: Plan
 
-    def names_of(self, block: int) -> NDArray[np.uint32]:
-        """Return the nucleus id of each local id of a tile; entry 0 is background."""
-        names = self.lookup[self.starts[block] : self.starts[block + 1]]
-        renamed: NDArray[np.uint32] = np.zeros(len(names) + 1, np.uint32)
-        renamed[1:] = names
-        return renamed
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The blocks of the slide's tiles."""
+        return blocks_of(self.plan)
 
-    def owned_by(self, plan: Plan, tile: int) -> NDArray[np.uint32]:
-        """Return the ids of the nuclei anchored in a tile's core, ascending."""
-        core, width = plan.tiles.core(tile), plan.canvas.shape[1]
-        anchors = self.nuclei[:, ANCHOR]
-        first, last = np.searchsorted(anchors, [core.y0 * width, core.y1 * width])
-        columns = anchors[first:last] % width
-        inside = (columns >= core.x0) & (columns < core.x1)
-        return np.asarray(np.flatnonzero(inside) + first + 1, np.uint32)
+    @cached_property
+    def tissue(self) -> frozenset[int]:
+        """Tiles that have instances at all."""
+        return frozenset(self.plan.tissue_tiles)
 
-    def records_of(self, ids: NDArray[np.uint32]) -> InstanceRecords:
-        """Return the records of some nuclei."""
-        return np.asarray(self.nuclei[ids.astype(np.int64) - 1])
+    @cached_property
+    def last_ids(self) -> NDArray[np.int64]:
+        """(n_bands + 1,) last id above each band of blocks, and that of all."""
+        return np.asarray(_read(_bands_path(self.plan))["last_ids"])
+
+    @property
+    def n_nuclei(self) -> int:
+        """Nuclei of the slide."""
+        return int(self.last_ids[-1])
+
+    def with_tissue(self, blocks: Sequence[int]) -> list[int]:
+        """Return those of some blocks that hold a tile with tissue."""
+        tiles_in = self.blocks.tiles_in
+        return [one for one in blocks if not self.tissue.isdisjoint(tiles_in(one))]
+
+    def block(self, block: int) -> BlockNuclei:
+        """Read the nuclei of a block."""
+        arrays = _read(_block_path(self.plan, block))
+        return BlockNuclei(**{f.name: arrays[f.name] for f in fields(BlockNuclei)})
+
+    def ids(self, block: int) -> Ids:
+        """Read the ids of a block's nuclei."""
+        return np.asarray(_read(_ids_path(self.plan, block))["ids"])
+
+    def names_of(self, tile: int, n_labels: int) -> NDArray[np.uint32]:
+        """Return the nucleus id of each local id of a tile; entry 0 is background.
+
+        Parameters
+        ----------
+        tile : int
+            Index in the grid.
+        n_labels : int
+            Its instances.
+
+        Returns
+        -------
+        (n_labels + 1,) uint32
+            0 where an instance is no nucleus.
+        """
+        names = np.zeros(n_labels + 1, np.uint32)
+        for block in self.with_tissue(self.blocks.that_name(tile)):
+            self.block(block).names_in(tile, self.ids(block), names)
+        return names
+
+    def owned_by(self, tile: int) -> tuple[Ids, InstanceRecords]:
+        """Return ids and records of the nuclei anchored in a tile's core, in order."""
+        core = self.plan.tiles.core(tile)
+        block = self.blocks.grid.index_at(core.y0, core.x0)
+        nuclei = self.block(block).nuclei
+        inside = anchored_in(nuclei, core, self.plan.canvas.shape[1])
+        return self.ids(block)[inside], nuclei[inside]
+
+    def anchors(self, first: int, last: int) -> NDArray[np.int64]:
+        """Return the anchors of the nuclei with ids first..last."""
+        found = np.zeros(last - first + 1, np.int64)
+        above, within = np.searchsorted(self.last_ids, (first, last))
+        for band in range(above - 1, within):
+            for block in self.with_tissue(self.blocks.band(band)):
+                ids = self.ids(block)
+                low, high = np.searchsorted(ids, (first, last + 1))
+                at = ids[low:high].astype(np.int64) - first
+                found[at] = self.block(block).nuclei[low:high, ANCHOR]
+        return found
 
 
-def write_index(plan: Plan, rows: Iterable[Ranked]) -> None:
-    """Write the index durably, as its rows of tiles come."""
-    with ExitStack() as stack:
-        paths = [
-            stack.enter_context(replacing(_path(plan, name)))
-            for name in ("starts", "nuclei", "lookup")
-        ]
-        with ExitStack() as opened:
-            starts, nuclei, lookup = (
-                opened.enter_context(path.open("wb")) for path in paths
-            )
-            starts.write(np.int64(0).tobytes())
-            n_before = 0
-            for row in rows:
-                starts.write((n_before + np.cumsum(row.counts)).tobytes())
-                nuclei.write(row.nuclei.tobytes())
-                lookup.write(row.lookup.tobytes())
-                n_before += len(row.lookup)
-        for path in paths:
-            seal(path)
+def write_block(plan: Plan, block: int, nuclei: BlockNuclei) -> None:
+    """Write the nuclei of a block, durably."""
+    arrays = {field.name: getattr(nuclei, field.name) for field in fields(nuclei)}
+    write_arrays(_block_path(plan, block), **arrays)
 
 
-def read_index(plan: Plan) -> NucleiIndex:
-    """Open the index without reading it."""
-    return NucleiIndex(
-        starts=_mapped(plan, "starts", np.int64),
-        nuclei=_mapped(plan, "nuclei", np.dtype((np.int64, N_COLUMNS))),
-        lookup=_mapped(plan, "lookup", np.uint32),
-    )
+def write_ids(plan: Plan, block: int, ids: Ids) -> None:
+    """Write the ids of a block's nuclei, durably."""
+    write_arrays(_ids_path(plan, block), ids=ids)
 
 
-def _mapped(plan: Plan, name: str, dtype: DTypeLike) -> NDArray[Any]:
-    """Map an array of the index; an empty one can't be mapped."""
-    path = _path(plan, name)
+def write_last_ids(plan: Plan, last_ids: Sequence[int]) -> None:
+    """Write the last id above each band of blocks and that of all, durably."""
+    write_arrays(_bands_path(plan), last_ids=np.asarray(last_ids, np.int64))
+
+
+def _read(path: Path) -> Arrays:
     try:
-        n_rows = sealed_size(path) // np.dtype(dtype).itemsize
-        if n_rows == 0:
-            return np.zeros(0, dtype)
-        return np.memmap(path, dtype, mode="r", shape=n_rows)
+        found = path.stat()
+        return _read_once(path, found.st_size, found.st_mtime_ns, found.st_ino)
     except (OSError, ValueError) as error:
         message = (
             f"The list of nuclei at {path} can't be read: {error}. Run again: it is "
@@ -104,5 +139,23 @@ def _mapped(plan: Plan, name: str, dtype: DTypeLike) -> NDArray[Any]:
         raise StoreDamaged(message, array=NUCLEI_INDEX) from error
 
 
-def _path(plan: Plan, name: str) -> Path:
-    return Layout(plan.out).instances(plan.slide.id) / f"{name}.bin"
+@lru_cache(maxsize=8)
+def _read_once(path: Path, _size: int, _mtime_ns: int, _inode: int) -> Arrays:
+    """Read a file; tiles beside each other ask for the same."""
+    return read_arrays(path)
+
+
+def _folder(plan: Plan) -> Path:
+    return Layout(plan.out).instances(plan.slide.id) / "blocks"
+
+
+def _block_path(plan: Plan, block: int) -> Path:
+    return _folder(plan) / f"{block:08d}.safetensors"
+
+
+def _ids_path(plan: Plan, block: int) -> Path:
+    return _folder(plan) / f"{block:08d}-ids.safetensors"
+
+
+def _bands_path(plan: Plan) -> Path:
+    return _folder(plan) / "bands.safetensors"

@@ -17,6 +17,8 @@ from segpipe.errors import BudgetExceeded, DiskFull
 from segpipe.networks import network as find_network
 from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
 from segpipe.stages.tissue_mask import MASK_MPP, MOST_PIXELS
+from segpipe.stitching.blocks import Blocks
+from segpipe.tiling.grid import TileGrid
 
 RUNTIME_BYTES = 700 * 2**20
 """A process with torch, numba and zarr imported and compiled."""
@@ -36,6 +38,8 @@ BYTES_PER_NUCLEUS = 600
 """A row with its contour."""
 INDEX_BYTES_PER_NUCLEUS = 200
 """Its records in its tiles and among the slide's."""
+JOINING_BYTES_PER_NUCLEUS = 700
+"""A nucleus while a block of tiles is joined: records, twice, and pairs."""
 CLAIM_BYTES = 160
 """A claim on disk: 18 bytes, a bit per pixel of its box, and guests besides owners."""
 CLAIM_FILE_BYTES = 8192
@@ -71,7 +75,7 @@ def price(
     return Price(
         worker_bytes=RUNTIME_BYTES + max(window_bytes, tile_bytes),
         driver_bytes=RUNTIME_BYTES
-        + max(int(tissue_px * NUCLEI_PER_PX) * 200, _looking_bytes(canvas)),
+        + max(_joining_bytes(canvas, settings), _looking_bytes(canvas)),
         disk_bytes=sum(kept.values()) + always + rows_bytes,
         kept_bytes=always + sum(kept[name] for name in settings.keep),
     )
@@ -92,6 +96,21 @@ def _deciding_bytes(network: NetworkRef, settings: Settings) -> int:
         return 0
     side_px = settings.tile_px + 2 * (network.claims_px + network.output_px)
     return int(side_px**2 * NUCLEI_PER_PX) * DECIDING_BYTES_PER_CLAIM
+
+
+def _joining_bytes(canvas: Canvas, settings: Settings) -> int:
+    """Return what the driver takes for a block of tiles, or for the rows of its table.
+
+    Rows are sorted a row of tiles at a time, and are there twice meanwhile.
+    """
+    tiles = TileGrid(shape=canvas.shape, tile_px=settings.tile_px)
+    reach_px = round(settings.max_extent_um / canvas.mpp)
+    block_px = Blocks(tiles=tiles, reach_px=reach_px).grid.tile_px
+    window_px = (block_px + 2 * (reach_px + settings.tile_px)) ** 2
+    row_px = settings.tile_px * canvas.shape[1]
+    joined = int(min(window_px, canvas.box.area) * NUCLEI_PER_PX)
+    sorted_ = int(row_px * NUCLEI_PER_PX)
+    return max(joined * JOINING_BYTES_PER_NUCLEUS, sorted_ * 2 * BYTES_PER_NUCLEUS)
 
 
 def _looking_bytes(canvas: Canvas) -> int:

@@ -1,19 +1,24 @@
 """Stage 4: instances of tiles become nuclei of the slide, numbered by their anchors.
 
-The driver goes once through the tiles' records, a row of tiles at a time, joins what
-crosses seams and ranks. It leaves a lookup table; workers rename their tiles into
-``labels/nuclei``.
+The driver joins what crosses seams, a block of tiles at a time, and ranks the nuclei, a
+band of blocks at a time. Workers rename their tiles into ``labels/nuclei``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
+from segpipe.labels.records import ANCHOR
 from segpipe.stages._stage import Stage
-from segpipe.stages.nuclei_index import read_index, write_index
+from segpipe.stages.nuclei_index import (
+    NucleiIndex,
+    write_block,
+    write_ids,
+    write_last_ids,
+)
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
     NUCLEI,
@@ -23,16 +28,14 @@ from segpipe.stages.stored import (
     store_of,
 )
 from segpipe.stages.tile_records import read_records
-from segpipe.stitching.ranking import NucleusLimits, rank_rows
-from segpipe.stitching.rows import TileRow, tile_row
-from segpipe.stitching.seams import TileRecords
+from segpipe.stitching.joining import BlockNuclei, NucleusLimits, join
+from segpipe.stitching.ranking import Anchors, rank_band
 from segpipe.stores.slide_store import ArraySpec
 
 
 def prepare(plan: Plan) -> None:
     """Join instances across seams, rank them, and make the label map's array."""
-    ranked = rank_rows(_rows(plan), limits_of(plan), tile_px=plan.tiles.tile_px)
-    write_index(plan, ranked)
+    _index_nuclei(plan)
     store = store_of(plan)
     store.create(
         ArraySpec(
@@ -55,31 +58,53 @@ def limits_of(plan: Plan) -> NucleusLimits:
     )
 
 
-def _rows(plan: Plan) -> Iterator[TileRow]:
-    """Yield the rows of tiles, downwards; each tile's records are read once."""
-    above: dict[int, TileRecords] = {}
-    for _, tiles in groupby(plan.tissue_tiles, lambda tile: tile // plan.tiles.n_cols):
-        row = {index: read_records(plan, index) for index in tiles}
-        yield tile_row(row, above, plan.tiles)
-        above = row
+def _index_nuclei(plan: Plan) -> None:
+    """Write the nuclei of all blocks, and their ids."""
+    index = NucleiIndex(plan)
+    last_ids = [0]
+    for row in range(index.blocks.grid.n_rows):
+        band = index.with_tissue(index.blocks.band(row))
+        for block in band:
+            write_block(plan, block, _joined(index, block))
+        last_id = last_ids[-1]
+        anchors = partial(_anchors, index, band)
+        ranks = rank_band(anchors, index.blocks.lines(row), n_before=last_id)
+        for block, ids in zip(band, ranks, strict=True):
+            write_ids(plan, block, ids)
+            last_id += len(ids)
+        last_ids.append(last_id)
+    write_last_ids(plan, last_ids)
+
+
+def _anchors(index: NucleiIndex, band: Sequence[int]) -> Iterator[Anchors]:
+    return (index.block(block).nuclei[:, ANCHOR] for block in band)
+
+
+def _joined(index: NucleiIndex, block: int) -> BlockNuclei:
+    """Join the nuclei of a block from the records of the tiles around it."""
+    plan, blocks = index.plan, index.blocks
+    around = [tile for tile in blocks.tiles_around(block) if tile in index.tissue]
+    tiles = {tile: read_records(plan, tile) for tile in around}
+    return join(tiles, plan.tiles, blocks.grid.core(block), limits_of(plan))
 
 
 def work(plan: Plan, units: tuple[int, ...]) -> int:
     """Rename the instances of some tiles to nuclei; return how many they show."""
-    index = read_index(plan)
+    index = NucleiIndex(plan)
     store = store_of(plan)
     n_shown = 0
     for tile in units:
         core = plan.tiles.core(tile)
-        names = index.names_of(plan.tissue_tiles.index(tile))
-        store.write(NUCLEI_0, core, names[read_tiles(plan, TILE_LABELS, core)])
+        labels = read_tiles(plan, TILE_LABELS, core)
+        names = index.names_of(tile, int(labels.max(initial=0)))
+        store.write(NUCLEI_0, core, names[labels])
         n_shown += int(np.count_nonzero(names))
     return n_shown
 
 
 STAGE = Stage(
     name="stitch",
-    version=2,
+    version=3,
     units=lambda plan: plan.tissue_tiles,
     batch_units=4,
     prepare=prepare,

@@ -7,7 +7,6 @@ cut off, has a flipped bit or reads as zeros is refused before anything parses i
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 SEAL_BYTES = 8
@@ -18,7 +17,7 @@ _BLOCK_BYTES = 2**22
 
 def seal(path: Path) -> None:
     """Append the checksum of what a file holds."""
-    crc = _crc(path, path.stat().st_size)
+    crc = _crc(path)
     with path.open("ab") as file:
         file.write(_seal_of(crc))
 
@@ -39,33 +38,11 @@ def read_sealed(path: Path) -> bytes:
     return content
 
 
-def sealed_size(path: Path) -> int:
-    """Return how many bytes a sealed file holds, having read it once a process.
-
-    Raises
-    ------
-    OSError, ValueError
-        As `read_sealed`.
-    """
-    found = path.stat()
-    return _checked_size(path, found.st_size, found.st_mtime_ns, found.st_ino)
-
-
-@lru_cache(maxsize=16)
-def _checked_size(path: Path, size: int, _mtime_ns: int, _inode: int) -> int:
-    crc = _crc(path, size - SEAL_BYTES)
-    with path.open("rb") as file:
-        file.seek(max(0, size - SEAL_BYTES))
-        _compare(file.read(), _seal_of(crc), size)
-    return size - SEAL_BYTES
-
-
-def _crc(path: Path, n_bytes: int) -> int:
+def _crc(path: Path) -> int:
     crc = 0
     with path.open("rb") as file:
-        while n_bytes > 0 and (block := file.read(min(_BLOCK_BYTES, n_bytes))):
+        while block := file.read(_BLOCK_BYTES):
             crc = zlib.crc32(block, crc)
-            n_bytes -= len(block)
     return crc
 
 

@@ -8,10 +8,10 @@ from small_slides import write_slide
 from synthetic_slide import dense_plan, dense_tile, write_all_records
 
 from segpipe.config import Settings, SlideRef
-from segpipe.labels.records import ANCHOR
-from segpipe.stages import stitching
-from segpipe.stages.nuclei_index import read_index
+from segpipe.stages import nuclei_index, stitching
+from segpipe.stages.nuclei_index import NucleiIndex
 from segpipe.stages.planning import plan_slide
+from segpipe.stitching.blocks import Blocks
 
 SIZES = (10**4, 10**5, 10**6, 10**7)
 
@@ -27,14 +27,32 @@ def test_a_dense_slide_is_numbered_by_its_anchors(plan):
     small = dense_plan(plan, 5000, tile_px=256)
     write_all_records(small, tile_px=256)
     stitching.prepare(small)
-    index = read_index(small)
-    anchors = index.nuclei[:, ANCHOR]
+    index = NucleiIndex(small)
+    anchors = index.anchors(1, index.n_nuclei)
     assert len(small.tissue_tiles) > 9
     assert np.all(np.diff(anchors) > 0)
     parts = len(small.tissue_tiles) * dense_tile(256).n_labels
-    assert len(index.lookup) == parts
+    n_labels = dense_tile(256).n_labels
+    names = [index.names_of(tile, n_labels) for tile in small.tissue_tiles]
     assert 0.8 * parts < len(anchors) < parts
-    assert index.lookup.max() == len(anchors)
+    assert np.array_equal(np.unique(names), np.arange(len(anchors) + 1))
+
+
+def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
+    """Eight times the tiles and the nuclei, in blocks of four by four tiles."""
+
+    def small_blocks(plan):
+        return Blocks(tiles=plan.tiles, reach_px=100, least_px=512)
+
+    monkeypatch.setattr(nuclei_index, "blocks_of", small_blocks)
+    peaks = []
+    for n_nuclei in (2_500, 20_000):
+        dense = dense_plan(plan, n_nuclei, tile_px=128)
+        write_all_records(dense, tile_px=128)
+        stitching.prepare(dense)
+        peaks.append(_peak_bytes(dense))
+    assert len(dense.tissue_tiles) > 600
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 @pytest.mark.timeout(1200)
@@ -45,7 +63,7 @@ def test_time_and_memory_of_stitching_as_slides_grow(benchmark, plan, n_nuclei):
     large = dense_plan(plan, n_nuclei)
     write_all_records(large)
     benchmark.pedantic(stitching.prepare, args=(large,))
-    n = len(read_index(large).nuclei)
+    n = NucleiIndex(large).n_nuclei
     print(  # noqa: T201 - what a benchmark is for
         f"\n{n:>10,} nuclei  {len(large.tissue_tiles):>6,} tiles  "
         f"{benchmark.stats.stats.min / n * 1e6:5.2f} us each  "

@@ -12,7 +12,7 @@ from segpipe.stages.events import StageStarted
 from segpipe.stages.plan import Plan
 from segpipe.stages.slide import segment_slide
 from segpipe.stages.stored import TISSUE
-from segpipe.stitching import rows
+from segpipe.stitching import joining
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 from segpipe.stores.slide_store import SlideStore
@@ -51,7 +51,7 @@ def counting(monkeypatch):
     wrapped(
         labelling, "decode_box", lambda _, got: tally("decodes px", got.labels.size)
     )
-    wrapped(rows, "seam_pairs", lambda *_: counts.update(["seams compared"]))
+    wrapped(joining, "seam_pairs", lambda *_: counts.update(["seams compared"]))
     return counts, listener
 
 

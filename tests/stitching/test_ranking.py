@@ -1,6 +1,6 @@
-"""Joining and ranking row by row against labelling and sorting the slide at once."""
+"""Joining and ranking by blocks against labelling and sorting the slide at once."""
 
-import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from scipy import ndimage
 from test_seam_law import ranked
 
 from segpipe.errors import StageFailed
+from segpipe.geometry import Box
 from segpipe.labels.records import ANCHOR, AREA
 from segpipe.stitching import ranking
-from segpipe.stitching.ranking import NucleusLimits, rank_rows
-from segpipe.stitching.rows import TileRow
+from segpipe.stitching.blocks import Blocks
+from segpipe.stitching.joining import NucleusLimits
+from segpipe.stitching.ranking import rank_band
 from segpipe.stitching.seams import cut_core
 from segpipe.tiling.grid import TileGrid
-
-NO_PAIRS = np.zeros((0, 2), np.int64)
 
 
 def cut_apart(foreground, tile_px):
@@ -55,107 +55,131 @@ def at_once(foreground, limits):
     tile_px=st.integers(1, 45),
     min_area_px=st.integers(0, 12),
     max_extent_px=st.integers(1, 70),
+    least_px=st.integers(1, 30),
 )
 @example(  # it percolates, over thirty rows of tiles
-    seed=1, shape=(60, 40), density=0.6, tile_px=2, min_area_px=0, max_extent_px=60
+    seed=1,
+    shape=(60, 40),
+    density=0.6,
+    tile_px=2,
+    min_area_px=0,
+    max_extent_px=9,
+    least_px=1,
 )
-@example(  # what is anchored in a row may just reach the end of the next
-    seed=2, shape=(60, 40), density=0.5, tile_px=8, min_area_px=0, max_extent_px=8
+@example(  # what is anchored in a block may just reach the end of the next
+    seed=2,
+    shape=(60, 40),
+    density=0.5,
+    tile_px=8,
+    min_area_px=0,
+    max_extent_px=8,
+    least_px=8,
 )
-def test_ranking_by_rows_is_ranking_all_at_once(  # noqa: PLR0917
-    seed, shape, density, tile_px, min_area_px, max_extent_px
+def test_ranking_by_blocks_is_ranking_all_at_once(  # noqa: PLR0917
+    seed, shape, density, tile_px, min_area_px, max_extent_px, least_px
 ):
     foreground = np.random.default_rng(seed).random(shape) < density
     limits = NucleusLimits(min_area_px=min_area_px, max_extent_px=max_extent_px)
-    found, nuclei = ranked(*cut_apart(foreground, tile_px), limits)
+    found, nuclei = ranked(*cut_apart(foreground, tile_px), limits, least_px=least_px)
     names, wanted = at_once(foreground, limits)
     assert np.array_equal(found, names)
     assert np.array_equal(nuclei[:, [ANCHOR, AREA]], wanted)
 
 
-@pytest.mark.parametrize("height", [7, 8, 9, 16, 17, 40])
-@pytest.mark.parametrize("top", [0, 3, 7, 8])
-def test_a_column_is_kept_up_to_the_limit_and_not_beyond(height, top):
+@pytest.mark.parametrize("lying", [False, True])
+@pytest.mark.parametrize("length", [7, 8, 9, 16, 17, 40])
+@pytest.mark.parametrize("begin", [0, 3, 7, 8])
+def test_a_bar_is_kept_up_to_the_limit_and_not_beyond(length, begin, lying):
     foreground = np.zeros((64, 5), np.bool_)
-    foreground[top : top + height, 2] = True
+    foreground[begin : begin + length, 2] = True
+    if lying:
+        foreground = foreground.T
     for tile_px in (1, 3, 8, 64):
-        for limit, kept in ((height, 1), (height - 1, 0)):
+        for limit, kept in ((length, 1), (length - 1, 0)):
             limits = NucleusLimits(min_area_px=0, max_extent_px=limit)
-            _, nuclei = ranked(*cut_apart(foreground, tile_px), limits)
+            _, nuclei = ranked(*cut_apart(foreground, tile_px), limits, least_px=1)
             assert len(nuclei) == kept
 
 
-def test_memory_is_that_of_a_few_rows_however_long_the_slide():
-    limits = NucleusLimits(min_area_px=0, max_extent_px=20)
-    short, long = (_peak_bytes(_ladder(n), limits) for n in (20, 400))
-    assert long < 1.2 * short
+def test_what_comes_back_into_a_block_from_outside_its_window_is_one():
+    """Two arms of a U that its window doesn't see joined: too large, both of them."""
+    foreground = np.zeros((40, 40), np.bool_)
+    foreground[2:30, [4, 7]] = True
+    foreground[29, 4:8] = True
+    for max_extent_px in range(3, 40):
+        limits = NucleusLimits(min_area_px=0, max_extent_px=max_extent_px)
+        _, nuclei = ranked(*cut_apart(foreground, 2), limits, least_px=1)
+        assert len(nuclei) == (max_extent_px >= 28)
 
 
-def _ladder(n_rows, width=500):
-    """Yield rows of tiles of ten pixels in which every nucleus crosses into the next.
-
-    The nuclei of a row begin in it and end in the one below.
-    """
-    x = np.arange(width)
-    for row in range(n_rows):
-        y = row * 10
-        begun = _records(y + 5, x, y + 10)
-        ended = _records(y, x, y + 5) if row else begun[:0]
-        records = np.concatenate([ended, begun])
-        above = np.stack([x + (width if row > 1 else 0), x], axis=1)
-        yield TileRow(
-            records=records,
-            counts=np.array([len(records)]),
-            pairs=NO_PAIRS,
-            above=above if row else NO_PAIRS,
+@given(
+    shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    tile_px=st.integers(1, 40),
+    reach_px=st.integers(1, 100),
+    least_px=st.integers(1, 100),
+)
+def test_a_block_sees_a_nucleus_beyond_itself_and_no_more_than_a_tile_more(
+    shape, tile_px, reach_px, least_px
+):
+    tiles = TileGrid(shape=shape, tile_px=tile_px)
+    blocks = Blocks(tiles=tiles, reach_px=reach_px, least_px=least_px)
+    canvas, seen = Box.of_shape(shape), set()
+    for block in range(len(blocks.grid)):
+        core, around = blocks.grid.core(block), blocks.tiles_around(block)
+        cores = [tiles.core(tile) for tile in around]
+        window = Box(
+            min(c.y0 for c in cores),
+            min(c.x0 for c in cores),
+            max(c.y1 for c in cores),
+            max(c.x1 for c in cores),
         )
+        assert set(around) == set(tiles.overlapping(window))
+        needed = Box(
+            core.y0 - 1, core.x0 - reach_px, core.y1 + reach_px, core.x1 + reach_px
+        )
+        assert window.contains(needed.intersection(canvas))
+        assert core.grown(reach_px + tile_px).contains(window)
+        assert core.height <= max(least_px, reach_px, tile_px) + tile_px
+        seen.update(blocks.tiles_in(block))
+        for tile in around:
+            if tiles.core(tile).y1 > core.y0:
+                assert block in blocks.that_name(tile)
+    assert seen == set(range(len(tiles)))
 
 
-def _records(y0, x, y1):
-    top, bottom = np.full_like(x, y0), np.full_like(x, y1)
-    none = np.zeros_like(x)
-    columns = [top * 10**6 + x, bottom - top, top, x, bottom, x + 1, none, none]
-    return np.stack(columns, axis=1)
-
-
-def _peak_bytes(rows, limits):
-    tracemalloc.start()
-    nuclei = sum(len(row.nuclei) for row in rank_rows(rows, limits, tile_px=10))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert nuclei % 500 == 0
-    assert nuclei > 500
-    return peak
-
-
-def test_ids_count_on_beyond_any_tile():
-    limits = NucleusLimits(min_area_px=0, max_extent_px=20)
-    names = [r.lookup for r in rank_rows(_ladder(3, width=4), limits, tile_px=10)]
-    assert [name.tolist() for name in names] == [
-        [1, 2, 3, 4],
-        [1, 2, 3, 4, 5, 6, 7, 8],
-        [5, 6, 7, 8, 9, 10, 11, 12],
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 20)),
+    cuts=st.lists(st.integers(0, 20), max_size=4),
+    n_before=st.integers(0, 2**31),
+    lift=st.sampled_from([0, 2**36]),
+    seed=st.integers(0, 999),
+)
+def test_ids_ascend_with_the_anchors_whatever_the_blocks(
+    shape, cuts, n_before, lift, seed
+):
+    height, width = shape
+    rng = np.random.default_rng(seed)
+    pixels = np.flatnonzero(rng.random(height * width) < 0.3).astype(np.int64)
+    columns = pixels % width
+    edges = [0, *sorted(min(cut, width) for cut in cuts), width]
+    blocks = [
+        pixels[(columns >= x0) & (columns < x1)] + lift * width
+        for x0, x1 in pairwise(edges)
     ]
-
-
-def test_anchors_beyond_32_bits_rank_as_the_others():
-    limits = NucleusLimits(min_area_px=0, max_extent_px=20)
-    near = list(rank_rows(_ladder(5), limits, tile_px=10))
-    far = list(rank_rows(map(_lifted, _ladder(5)), limits, tile_px=10))
-    for one, other in zip(near, far, strict=True):
-        assert np.array_equal(one.lookup, other.lookup)
-        assert np.array_equal(one.nuclei[:, ANCHOR] + 2**40, other.nuclei[:, ANCHOR])
-        assert np.array_equal(one.nuclei[:, AREA:], other.nuclei[:, AREA:])
-
-
-def _lifted(row):
-    records = row.records.copy()
-    records[:, ANCHOR] += 2**40
-    return TileRow(records=records, counts=row.counts, pairs=row.pairs, above=row.above)
+    band = Box(lift, 0, lift + height, width)
+    ids = list(rank_band(lambda: blocks, band, n_before=n_before))
+    together = np.concatenate(blocks)
+    assert [len(one) for one in ids] == [len(one) for one in blocks]
+    rank = np.argsort(np.argsort(together)) + n_before + 1
+    assert np.array_equal(np.concatenate(ids), rank)
 
 
 def test_more_nuclei_than_ids_are_refused(monkeypatch):
     monkeypatch.setattr(ranking, "MOST_NUCLEI", 7)
-    limits = NucleusLimits(min_area_px=0, max_extent_px=20)
+    anchors = np.arange(5, dtype=np.int64)
+    band = Box(0, 0, 1, 5)
+    assert [list(ids) for ids in rank_band(lambda: [anchors], band, n_before=2)] == [
+        [3, 4, 5, 6, 7]
+    ]
     with pytest.raises(StageFailed, match="8 nuclei so far, more than the 7"):
-        list(rank_rows(_ladder(3, width=4), limits, tile_px=10))
+        list(rank_band(lambda: [anchors], band, n_before=3))

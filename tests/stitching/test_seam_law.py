@@ -19,8 +19,9 @@ from segpipe.labels.records import (
     YMIN,
     instance_records,
 )
-from segpipe.stitching.ranking import NucleusLimits, rank_rows
-from segpipe.stitching.rows import tile_row
+from segpipe.stitching.blocks import BLOCK_PX, Blocks
+from segpipe.stitching.joining import NucleusLimits, join
+from segpipe.stitching.ranking import rank_band
 from segpipe.stitching.seams import TileRecords, cut_core
 from segpipe.tiling.grid import TileGrid
 
@@ -45,7 +46,7 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
     return ranked(dict(sorted(tiles.items())), grid, limits)
 
 
-def ranked(tiles, grid, limits):
+def ranked(tiles, grid, limits, *, least_px=BLOCK_PX):
     """Join and rank the cut tiles as the stitch stage does, and paint the nuclei."""
     width = grid.shape[1]
     records = {
@@ -54,23 +55,33 @@ def ranked(tiles, grid, limits):
         )
         for i, tile in tiles.items()
     }
-    done = list(rank_rows(rows_of(records, grid), limits, tile_px=grid.tile_px))
-    lookup = np.concatenate([row.lookup for row in done])
-    starts = np.r_[0, np.cumsum(np.concatenate([row.counts for row in done]))]
-    nuclei = np.zeros(grid.shape, np.uint32)
+    reach_px = min(limits.max_extent_px, max(grid.shape))
+    blocks = Blocks(tiles=grid, reach_px=reach_px, least_px=least_px)
+    found, ids = numbered(records, blocks, limits)
+    labels = np.zeros(grid.shape, np.uint32)
     for i, tile in tiles.items():
-        names = np.r_[np.uint32(0), lookup[starts[i] : starts[i + 1]]]
-        nuclei[grid.core(i).slices()] = names[tile.core]
-    return nuclei, np.concatenate([row.nuclei for row in done])
+        names = np.zeros(tile.n_labels + 1, np.uint32)
+        for block in blocks.that_name(i):
+            found[block].names_in(i, ids[block], names)
+        labels[grid.core(i).slices()] = names[tile.core]
+    order = np.argsort(np.concatenate([*ids.values()]))
+    return labels, np.concatenate([one.nuclei for one in found.values()])[order]
 
 
-def rows_of(records, grid):
-    """Yield the rows of tiles of a grid that has them all."""
-    above = {}
-    for at in range(0, len(grid), grid.n_cols):
-        tiles = {i: records[i] for i in range(at, at + grid.n_cols)}
-        yield tile_row(tiles, above, grid)
-        above = tiles
+def numbered(records, blocks, limits):
+    """Return the nuclei of each block and their ids."""
+    found, ids, n_before = {}, {}, 0
+    for row in range(blocks.grid.n_rows):
+        band = blocks.band(row)
+        for block in band:
+            around = {i: records[i] for i in blocks.tiles_around(block)}
+            inside = blocks.grid.core(block)
+            found[block] = join(around, blocks.tiles, inside, limits)
+        anchors = [found[block].nuclei[:, ANCHOR] for block in band]
+        ranks = rank_band(lambda a=anchors: a, blocks.lines(row), n_before=n_before)
+        ids.update(zip(band, ranks, strict=True))
+        n_before += sum(map(len, anchors))
+    return found, ids
 
 
 def whole(prob, hv, decoding):
