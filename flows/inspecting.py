@@ -20,7 +20,8 @@ from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.stages.planning import plan_slide
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import judge, newest
+from segpipe.stores.lease_files import newest
+from segpipe.stores.leases import judge
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import SlideRow, read_slides
 from tasks.wording import duration

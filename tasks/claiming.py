@@ -32,8 +32,8 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
+from segpipe.stores.holders import Holder, judge_process
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import Holder, Lease, judge
 
 OUT, HOLDER = "segpipe.out", "segpipe.process"
 """Labels of a flow run: its result folder, and the process that it is."""
@@ -103,8 +103,7 @@ def _is_dead(run: FlowRun, out: Path) -> bool:
         holder = Holder(**json.loads(str(run.labels.get(HOLDER))))
     except (ValueError, TypeError):
         return False
-    lease = Lease(path=out, holder=holder, token="", is_released=False, text="")
-    return judge(lease) == "free"
+    return judge_process(holder) == "free"
 
 
 def _end(client: SyncPrefectClient, run: FlowRun) -> None:

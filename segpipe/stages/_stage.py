@@ -4,8 +4,8 @@ A stage turns *units* (windows, tiles) into written arrays, a batch of units at 
 in any order and in any process. The driver prepares, maps, and finishes; a worker
 writes its units, then their receipt. Killed anywhere, it goes on where receipts end.
 
-Driver and workers make sure, before they leave a receipt or replace anything, that the
-slide is still held by the run. A batch that was late in noticing leaves no receipt.
+Driver and workers write through the run's turn: from the moment that another run has
+the slide, nothing of theirs gets to its place, no array, receipt or table.
 """
 
 from __future__ import annotations
@@ -119,7 +119,22 @@ def _run(stage: Stage, plan: Plan, map_: Mapper, listener: Listener) -> float:
         is_closed = ledger.is_closed(stage.name, key)
         return ledger.seconds(stage.name, key) if is_closed else 0.0
     hold = ledger.hold()
-    ledger.open(stage.name, key)
+    with hold.writing():
+        ledger.open(stage.name, key)
+        _work_all(stage, plan, hold, map_, listener)
+        with naming_full_disk(plan.out), revoking_damaged(plan, hold):
+            stage.finish(plan)
+        seconds = time.perf_counter() - started
+        ledger.close(stage.name, key, seconds=seconds)
+    listener(StageDone(plan.slide.id, stage.name, len(units), seconds, resumed=False))
+    return seconds
+
+
+def _work_all(
+    stage: Stage, plan: Plan, hold: Hold, map_: Mapper, listener: Listener
+) -> None:
+    """Do the batches that have no receipt."""
+    ledger, key, units = ledger_of(plan), plan.keys[stage.name], stage.units(plan)
     receipts = ledger.receipts(stage.name, key)
     done = {unit for receipt in receipts for unit in receipt.units}
     if not done:
@@ -132,14 +147,6 @@ def _run(stage: Stage, plan: Plan, map_: Mapper, listener: Listener) -> float:
     for receipt in map_(work, batches(todo, stage.batch_units)):
         listener(BatchDone(plan.slide.id, stage.name, receipt))
     _check_complete(stage, units, ledger.done_units(stage.name, key))
-    hold.check()
-    with naming_full_disk(plan.out), revoking_damaged(plan, hold):
-        stage.finish(plan)
-    seconds = time.perf_counter() - started
-    hold.check()
-    ledger.close(stage.name, key, seconds=seconds)
-    listener(StageDone(plan.slide.id, stage.name, len(units), seconds, resumed=False))
-    return seconds
 
 
 def batches(units: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
@@ -171,11 +178,14 @@ def work_batch(
     plan = _plan_at(plan_path, Path(plan_path).stat().st_mtime_ns)
     started = time.perf_counter()
     ledger = ledger_of(plan)
-    with naming_full_disk(plan.out), revoking_damaged(plan, hold):
+    with (
+        hold.writing(),
+        naming_full_disk(plan.out),
+        revoking_damaged(plan, hold),
+    ):
         check_room(plan)
         count = stage.work(plan, units)
         seconds = time.perf_counter() - started
-        hold.check()
         receipt = Receipt(units=units, count=count, seconds=seconds)
         ledger.write(stage.name, plan.keys[stage.name], receipt)
     return receipt

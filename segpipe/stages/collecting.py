@@ -23,7 +23,8 @@ from segpipe.stages.finished import read_row
 from segpipe.stages.plan import Plan
 from segpipe.stages.wasting import TEMPORARY, VOUCHED_BY, Found, unreferenced
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import DEFAULT_TIMING, LeaseTiming, is_free, newest, outdated
+from segpipe.stores.lease_files import newest, outdated
+from segpipe.stores.leases import DEFAULT_TIMING, LeaseTiming, is_free
 from segpipe.stores.ledger import Ledger
 from segpipe.tables.slides import read_slides
 
@@ -169,7 +170,7 @@ def _waste_of(ledger: Ledger, known: frozenset[str]) -> Iterator[Waste]:
             yield from _all(layout, (*reports, *folders), STRANGER)
         return
     for lease in outdated(ledger.folder):
-        yield _waste(lease, "an old lease")
+        yield _waste(lease, "of an earlier holder")
     wasted = _unreferenced(ledger)
     for path, why in wasted.items():
         yield _waste(path, why)

@@ -28,7 +28,7 @@ from segpipe.stages._answers import Answers, Labelled
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import DETECTIONS
 from segpipe.stitching.ownership import Claims, Ownership, claims_of, n_too_large
-from segpipe.stores.durable import remove_tree, replacing
+from segpipe.stores.durable import remove, replacing
 from segpipe.stores.layout import Layout
 from segpipe.stores.sealed import read_sealed, seal
 
@@ -38,7 +38,7 @@ _COUNT_BYTES = 8
 
 def prepare(plan: Plan) -> None:
     """Remove what a detector with other constants said."""
-    remove_tree(_folder(plan))
+    remove(_folder(plan))
 
 
 def write(

@@ -23,7 +23,6 @@ from segpipe.stages.stored import (
     IMAGE,
     NUCLEI_0,
     PARTS,
-    ledger_of,
     read_tiles,
     read_windows,
 )
@@ -80,7 +79,6 @@ def finish(plan: Plan) -> None:
     with TableWriter(path, metadata=_metadata(plan)) as writer:
         for rows in _rows(plan):
             writer.append(rows)
-        ledger_of(plan).hold()  # the table of a run that lost the slide isn't published
 
 
 def _rows(plan: Plan) -> Iterator[Columns]:

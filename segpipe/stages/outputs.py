@@ -39,7 +39,8 @@ def prepare_out(out: Path) -> Layout:
             _refuse_foreign(layout.out)
             facts = {"tool": "segpipe", "format": FORMAT, "version": version("segpipe")}
             write_text(layout.marker, json.dumps(facts))
-    except OutputNotOurs:
+        _refuse_two_disks(layout)
+    except (OutputNotOurs, OutputNotWritable):
         raise
     except (NotADirectoryError, FileExistsError) as error:
         message = f"--out {out} is a file, not a folder. Give a folder."
@@ -78,6 +79,18 @@ def _unwritable(out: Path, reason: str) -> str:
         f"Results can't be written to {out}: {reason}. Choose another --out, or change "
         "its permissions."
     )
+
+
+def _refuse_two_disks(layout: Layout) -> None:
+    """Files are written in the ledger and renamed to their place, so on one disk."""
+    for place in (layout.store(""), layout.table(""), layout.overlay("")):
+        folder = layout.out / place.relative_to(layout.out).parts[0]
+        if folder.exists() and folder.stat().st_dev != layout.marker.stat().st_dev:
+            message = (
+                f"{folder} is on another disk or volume than {layout.ledger_root}. "
+                "A result folder must be on one: mount or link the whole of it."
+            )
+            raise OutputNotWritable(message)
 
 
 def _refuse_foreign(out: Path) -> None:

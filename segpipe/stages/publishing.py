@@ -17,9 +17,9 @@ from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.picturing import write_report
 from segpipe.stages.plan import Grounds, Plan
 from segpipe.stages.quarantine import release
-from segpipe.stages.repairing import reopening_damaged, sweep_left_over
+from segpipe.stages.repairing import reopening_damaged
 from segpipe.stages.stored import ledger_of, store_of
-from segpipe.stores.durable import remove_tree, write_text
+from segpipe.stores.durable import remove, write_text
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import SlideRow
 
@@ -27,9 +27,9 @@ from segpipe.tables.slides import SlideRow
 def begin(plan: Plan) -> None:
     """Take back the row of an earlier result, before what it vouches for is changed."""
     ledger = ledger_of(plan)
-    ledger.hold()
-    done_path(ledger).unlink(missing_ok=True)
-    ledger.row_path.unlink(missing_ok=True)
+    with ledger.hold().writing():
+        remove(done_path(ledger))
+        remove(ledger.row_path)
 
 
 def publish(plan: Plan) -> SlideRow:
@@ -43,17 +43,16 @@ def publish(plan: Plan) -> SlideRow:
     SlideChanged
         If the slide is another than the one that was planned.
     """
-    ledger_of(plan).hold()
-    sweep_left_over(plan)
-    with naming_full_disk(plan.out), reopening_damaged(plan):
-        row = describe(plan)
-        if plan.settings.report:
-            write_report(plan, row)
-    grounds = _confirmed(plan)  # the report reads the slide too
-    ledger_of(plan).hold()
-    write_text(ledger_of(plan).row_path, row.to_json())
-    tidy(plan)
-    write_done(ledger_of(plan), Done(result_key=row.result_key, grounds=grounds))
+    ledger = ledger_of(plan)
+    with ledger.hold().writing():
+        with naming_full_disk(plan.out), reopening_damaged(plan):
+            row = describe(plan)
+            if plan.settings.report:
+                write_report(plan, row)
+        grounds = _confirmed(plan)  # the report reads the slide too
+        write_text(ledger.row_path, row.to_json())
+        tidy(plan)
+        write_done(ledger, Done(result_key=row.result_key, grounds=grounds))
     return row
 
 
@@ -66,9 +65,10 @@ def already_done(plan: Plan) -> SlideRow | None:
     row = standing_row(ledger, plan.result_key, plan.settings.keep)
     if row is None:
         return None
-    row = with_path(ledger, row, plan.slide.path)
-    tidy(plan)
-    write_done(ledger, Done(result_key=row.result_key, grounds=plan.grounds))
+    with ledger.hold().writing():
+        row = with_path(ledger, row, plan.slide.path)
+        tidy(plan)
+        write_done(ledger, Done(result_key=row.result_key, grounds=plan.grounds))
     return row
 
 
@@ -96,13 +96,12 @@ def tidy(plan: Plan) -> None:
     Before the arrays go the receipts that vouch for them.
     """
     layout, ledger = Layout(plan.out), ledger_of(plan)
-    ledger.hold()
     stages = dropped_stages(plan.settings.keep)
     for stage in stages:
         ledger.forget(stage)
     for stage in stages:
         for array in arrays_of(stage, layout, plan.slide.id):
-            remove_tree(array)
+            remove(array)
     if "tile" in stages:
         store_of(plan).forget_image()
     release(layout, plan.slide.id)

@@ -1,7 +1,4 @@
-"""What is damaged on disk loses its receipts, so that the next run makes it anew.
-
-And what killed processes left half written is swept away.
-"""
+"""What is damaged on disk loses its receipts, so that the next run makes it anew."""
 
 from __future__ import annotations
 
@@ -21,10 +18,7 @@ from segpipe.stages.stored import (
     RECORDS,
     TILE_LABELS,
     ledger_of,
-    store_of,
 )
-from segpipe.stores.durable import sweep
-from segpipe.stores.layout import Layout
 from segpipe.stores.leases import Hold
 from segpipe.tiling.grid import TileGrid
 
@@ -40,14 +34,6 @@ _MAKERS = {
     PARTS: "measure",
 }
 """Which stage makes what; maps and labels by the name of their group."""
-
-
-def sweep_left_over(plan: Plan) -> None:
-    """Remove what killed processes left half written among a slide's results."""
-    layout, slide_id = Layout(plan.out), plan.slide.id
-    store_of(plan).sweep()
-    for path in (layout.table, layout.report, layout.overlay):
-        sweep(path(slide_id).parent, path(slide_id).name)
 
 
 @contextmanager

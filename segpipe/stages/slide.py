@@ -88,9 +88,10 @@ def planned(plan: Plan) -> SlidePlanned:
 def held(plan: Plan) -> Iterator[None]:
     """Hold the slide for this process, with the plan laid where workers find it."""
     ledger = ledger_of(plan)
-    with ledger.held():
-        write_text(ledger.plan_path, plan.model_dump_json())
-        note_ingredients(plan)
+    with ledger.held() as hold:
+        with hold.writing():
+            write_text(ledger.plan_path, plan.model_dump_json())
+            note_ingredients(plan)
         yield
 
 

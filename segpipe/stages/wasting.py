@@ -10,7 +10,7 @@ from segpipe.stages.keeping import KEPT_WITH, dropped_stages
 
 RECEIPTS = re.compile(rf"^({'|'.join(KEPT_WITH)})-([0-9a-f]+)$")
 """Names of the folders of receipts: stage and key."""
-TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$|\.[0-9a-f]{32}\.partial$")
+TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$")
 """Names of files that are not yet what they are going to be."""
 VOUCHED_BY = {
     "image": ("tile",),

@@ -1,12 +1,21 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, also after a power cut.
+
+What is written is written elsewhere and renamed to its place; what is removed is
+renamed away and then removed. Elsewhere is beside the place, or the *turn* of who holds
+a slide (see `segpipe.stores.leases`): a folder that is taken away from who loses the
+slide. A rename out of or into a folder that is gone fails, so nothing is put in place
+or removed by a run that was paused at the wrong moment.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
@@ -14,22 +23,45 @@ import psutil
 _HOST = platform.node()
 _ENDING = ".tmp"
 _GOING = ".going"
+_turn: ContextVar[Path | None] = ContextVar("turn", default=None)
+
+
+@contextmanager
+def renaming_through(turn: Path) -> Iterator[None]:
+    """Let what this thread writes and removes go through a turn."""
+    before = _turn.set(turn)
+    try:
+        yield
+    finally:
+        _turn.reset(before)
+
+
+def current_turn() -> Path | None:
+    """Return what this thread's writes go through, if anything."""
+    return _turn.get()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success put it in ``path``'s place.
+    """Yield a temporary path; on success put the file there in ``path``'s place.
 
     The file is flushed to disk before the rename and the folder after it. On an error
     the temporary file is removed and ``path`` stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_ENDING}")
-    try:
+    with renaming(path, current_turn()) as temporary:
         yield temporary
         _flush(temporary)
+    _flush(path.parent)
+
+
+@contextmanager
+def renaming(path: Path, turn: Path | None) -> Iterator[Path]:
+    """Do as `replacing`, through a given turn, and leave flushing to the system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path) if turn is None else turn / secrets.token_hex(8)
+    try:
+        yield temporary
         temporary.replace(path)
-        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -51,16 +83,32 @@ def sweep(folder: Path, name: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder so that it is either there whole or not at all.
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there, so that none is there in part.
 
-    It is renamed first. What a killed process left of an earlier removal goes too.
+    What a killed process left of an earlier removal goes too.
     """
-    going = folder.with_name(f".{folder.name}{_GOING}")
-    shutil.rmtree(going, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        folder.rename(going)
-    shutil.rmtree(going, ignore_errors=True)
+    turn = current_turn()
+    beside = path.with_name(f".{path.name}{_GOING}")
+    going = beside if turn is None else turn / secrets.token_hex(8)
+    _delete(beside)
+    try:
+        path.replace(going)
+    except FileNotFoundError:
+        if turn is not None:
+            turn.stat()  # fails if that is what isn't there
+    _delete(going)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_ENDING}")
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -14,33 +14,36 @@ compared with another, so none that jumps can fool it. A slide left by a dead pr
 this host is taken at once; one left on another host after ``dead_s``. A slide that is
 alive elsewhere shows it within ``renew_s``.
 
-No lease on a file system can stop a write that was checked before its process was
-paused. What makes that harmless is that the results of a plan are always the same
-bytes, each written whole or not at all; what the lease adds is that a holder checks
-before each receipt, before the table is put in place and before anything is dropped.
+Checking is not enough: a process may be paused between its look and its write. So a
+holder has a *turn*, a folder ``turn-<number>-<token>`` beside the lease, through which
+all that it and its workers write and remove goes by renaming (`Hold.writing`). Who
+takes the slide removes the turns before its own, and from then on no rename of theirs
+succeeds, whenever they wake up. Nobody makes a turn but who takes the slide.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import Literal
 
 from segpipe.errors import OutputNotOurs
-
-LENGTH = 640
-"""Bytes of a lease: always as many, so that renewing is one write in place."""
-Verdict = Literal["free", "held", "unknown"]
-"""What one look at a lease tells."""
+from segpipe.stores.durable import remove, renaming_through
+from segpipe.stores.holders import Holder, Verdict, judge_process
+from segpipe.stores.lease_files import (
+    Lease,
+    lease_content,
+    lease_paths,
+    newest,
+    number_of,
+    read_lease,
+    turn_paths,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,58 +59,8 @@ class LeaseTiming:
 
 
 DEFAULT_TIMING = LeaseTiming()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """A process, told apart from all others of all hosts and times."""
-
-    host: str
-    """Name of the host."""
-    boot: str
-    """Id of the boot of its kernel; empty where the system doesn't tell."""
-    pid_space: str
-    """Namespace of its pid: two containers of a host both have a process 1."""
-    pid: int
-    """Number of the process."""
-    started: int
-    """When it started, in ticks since the boot."""
-
-    @classmethod
-    def here(cls) -> Holder:
-        """Return this process."""
-        found = _started(os.getpid())
-        return cls(
-            host=socket.gethostname(),
-            boot=_read_text("/proc/sys/kernel/random/boot_id").strip(),
-            pid_space=_pid_space(),
-            pid=os.getpid(),
-            started=0 if found is None else found[0],
-        )
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A lease as it is read from its file."""
-
-    path: Path
-    """The file."""
-    holder: Holder | None
-    """Who took it; None while that isn't written yet."""
-    token: str
-    """Random, so that no two leases are mistaken for each other."""
-    is_released: bool
-    """Whether the holder gave it back."""
-    text: str
-    """All that is written: it changes with each renewal."""
-
-    @property
-    def number(self) -> int:
-        """How many times the slide was taken, with this one."""
-        return int(self.path.stem.removeprefix("lease-"))
+_ended: set[str] = set()
+"""Tokens of leases that this process couldn't give back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +71,27 @@ class Hold:
     """The file of the lease."""
     token: str
     """What must stand in it."""
+
+    @property
+    def turn(self) -> Path:
+        """Folder through which what is written goes."""
+        return self.path.with_name(f"turn-{number_of(self.path)}-{self.token}")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let this thread write to the slide as long as it is held, and no longer.
+
+        Raises
+        ------
+        OutputNotOurs
+            Instead of any error of a run that has lost the slide.
+        """
+        try:
+            with renaming_through(self.turn):
+                yield
+        except Exception:
+            self.check()
+            raise
 
     def check(self) -> None:
         """Make sure that the slide is still held: one small read.
@@ -133,9 +107,10 @@ class Hold:
     def is_valid(self) -> bool:
         """Whether the slide is still held."""
         try:
-            return _read(self.path).token == self.token
+            lease = read_lease(self.path)
         except FileNotFoundError:
             return False
+        return lease.token == self.token and not lease.is_released
 
 
 @contextmanager
@@ -165,8 +140,12 @@ def holding(folder: Path, timing: LeaseTiming) -> Iterator[Hold]:
     finally:
         stop.set()
         renewing.join()
-        with suppress(OSError):  # else it is free when this process has ended
+        with suppress(OSError):
+            remove(hold.turn)
+        try:
             _write(hold, is_released=True)
+        except OSError:
+            _ended.add(hold.token)  # others wait for the end of this process
 
 
 def take(folder: Path, timing: LeaseTiming) -> Hold:
@@ -179,7 +158,7 @@ def take(folder: Path, timing: LeaseTiming) -> Hold:
     """
     while True:
         lease = newest(folder)
-        if lease is not None and not is_free(lease, timing):
+        if not (lease is None or lease.token in _ended or is_free(lease, timing)):
             raise OutputNotOurs(_busy(folder, lease))
         hold = _take_after(folder, 0 if lease is None else lease.number)
         if hold is not None:
@@ -200,21 +179,6 @@ def hold_of_this_process(folder: Path) -> Hold:
     return Hold(path=lease.path, token=lease.token)
 
 
-def newest(folder: Path) -> Lease | None:
-    """Return the lease that counts, if the slide was ever held."""
-    while paths := _paths(folder):
-        try:
-            return _read(paths[-1])
-        except FileNotFoundError:
-            time.sleep(0.01)  # taken over between listing and reading
-    return None
-
-
-def outdated(folder: Path) -> list[Path]:
-    """Return the leases that count no more."""
-    return _paths(folder)[:-1]
-
-
 def is_free(lease: Lease, timing: LeaseTiming) -> bool:
     """Whether a lease may be taken; may look on for ``dead_s``."""
     verdict = judge(lease)
@@ -225,28 +189,7 @@ def judge(lease: Lease) -> Verdict:
     """Say at one look whether a slide is held; not all can be known that way."""
     if lease.is_released:
         return "free"
-    here, holder = Holder.here(), lease.holder
-    if holder is None or not here.boot or not _is_beside(holder, here):
-        return "unknown"
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return "free"
-    except PermissionError:
-        pass  # it lives, as another user's
-    found = _started(holder.pid)
-    if found is None:
-        return "unknown"
-    started, state = found
-    if started != holder.started or state in "ZX":
-        return "free"
-    return "unknown" if state in "Tt" else "held"
-
-
-def _is_beside(holder: Holder, here: Holder) -> bool:
-    """Whether a holder's pid means the same process here."""
-    places = [(h.host, h.boot, h.pid_space) for h in (holder, here)]
-    return places[0] == places[1]
+    return "unknown" if lease.holder is None else judge_process(lease.holder)
 
 
 def _is_still(lease: Lease, timing: LeaseTiming) -> bool:
@@ -255,7 +198,7 @@ def _is_still(lease: Lease, timing: LeaseTiming) -> bool:
     while watched_s < timing.dead_s:
         time.sleep(min(timing.poll_s, timing.dead_s))
         try:
-            if _read(lease.path).text != lease.text:
+            if read_lease(lease.path).text != lease.text:
                 return False
         except FileNotFoundError:
             return True  # not there any more: whoever has the next one decides
@@ -275,17 +218,26 @@ def _take_after(folder: Path, number: int) -> Hold | None:
         return None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(_content(hold.token, is_released=False))
-        *older, last = _paths(folder)
+            file.write(lease_content(hold.token, is_released=False))
+        hold.turn.mkdir()  # before it is known whether this is the highest number
+        *older, last = lease_paths(folder)
         if last != path:
-            path.unlink(missing_ok=True)
+            _let_go(hold)
             return None
         for outlived in older:
             outlived.unlink(missing_ok=True)
+        for turn in turn_paths(folder):
+            if turn != hold.turn and number_of(turn) <= number_of(path):
+                remove(turn)
     except OSError:
-        path.unlink(missing_ok=True)
+        _let_go(hold)
         raise
     return hold
+
+
+def _let_go(hold: Hold) -> None:
+    hold.path.unlink(missing_ok=True)
+    remove(hold.turn)
 
 
 def _renew(hold: Hold, timing: LeaseTiming, stop: Event) -> None:
@@ -305,44 +257,10 @@ def _write(hold: Hold, *, is_released: bool) -> bool:
     except FileNotFoundError:
         return False
     try:
-        os.write(descriptor, _content(hold.token, is_released=is_released))
+        os.write(descriptor, lease_content(hold.token, is_released=is_released))
     finally:
         os.close(descriptor)
     return True
-
-
-def _content(token: str, *, is_released: bool) -> bytes:
-    facts = asdict(Holder.here()) | {
-        "token": token,
-        "is_released": is_released,
-        "renewal": secrets.token_hex(4),
-        "renewed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    return json.dumps(facts).encode().ljust(LENGTH)
-
-
-def _read(path: Path) -> Lease:
-    text = path.read_text(errors="replace")
-    unwritten = Lease(path=path, holder=None, token="", is_released=False, text=text)
-    try:
-        facts = json.loads(text)
-        holder = Holder(**{name: facts[name] for name in Holder.__slots__})
-        return replace(
-            unwritten,
-            holder=holder,
-            token=facts["token"],
-            is_released=facts["is_released"],
-        )
-    except (ValueError, KeyError, TypeError):
-        return unwritten
-
-
-def _paths(folder: Path) -> list[Path]:
-    """Return the leases of a folder in the order of their numbers."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.name.startswith("lease-"))
-        return [folder / name for name in names]
-    return []
 
 
 def _busy(folder: Path, lease: Lease) -> str:
@@ -358,27 +276,7 @@ def _taken(folder: Path) -> str:
     by = f" ({lease.holder})" if lease is not None and lease.holder is not None else ""
     return (
         f"Slide {folder.name} in {folder.parents[1]} isn't held by this run any more: "
-        f"it showed no life for too long, paused or cut off, and another run{by} took "
-        "it over. This run writes nothing more to it; what it has finished is kept. "
-        "Wait for the other, or run again."
+        "it has ended, or it showed no life for too long, paused or cut off, and "
+        f"another run{by} took it over. This run writes nothing more to it; what it "
+        "has finished is kept. Wait for the other, or run again."
     )
-
-
-def _started(pid: int) -> tuple[int, str] | None:
-    """Return when a process started, in ticks since the boot, and its state."""
-    fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return (int(fields[19]), fields[0]) if fields else None
-
-
-def _pid_space() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

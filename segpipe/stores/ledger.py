@@ -7,14 +7,13 @@ depend on, so a receipt under another key is worth nothing and is thrown away.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from segpipe.stores import leases
-from segpipe.stores.durable import write_text
+from segpipe.stores.durable import remove, write_text
 from segpipe.stores.layout import Layout
 
 
@@ -61,7 +60,7 @@ class Ledger:
         """Make room for receipts of a stage; drop those of its other keys."""
         for stale in self.folder.glob(f"{stage}-*"):
             if stale.name != f"{stage}-{key}":
-                shutil.rmtree(stale)
+                remove(stale)
         self._stage(stage, key).mkdir(parents=True, exist_ok=True)
 
     def write(self, stage: str, key: str, receipt: Receipt) -> None:
@@ -111,16 +110,16 @@ class Ledger:
         Units of the same batches lose theirs too. The stage is open again.
         """
         lost = set(units)
-        self._manifest(stage, key).unlink(missing_ok=True)
+        remove(self._manifest(stage, key))
         for path in self._stage(stage, key).glob("[0-9]*.json"):
             receipt = _read(path)
             if receipt is None or not lost.isdisjoint(receipt.units):
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def forget(self, stage: str) -> None:
         """Drop every receipt of a stage, because what they vouch for is gone."""
         for folder in self.folder.glob(f"{stage}-*"):
-            shutil.rmtree(folder)
+            remove(folder)
 
     @contextmanager
     def held(

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
-from segpipe.stores.durable import remove_tree
+from segpipe.stores.durable import remove
+from segpipe.stores.local_store import RenamingStore
 from segpipe.stores.ngff import label_metadata, multiscale_metadata
 
 _NO_METADATA = (FileNotFoundError, zarr.errors.NodeNotFoundError, ValueError, KeyError)
@@ -66,6 +67,7 @@ class SlideStore:
         unit_px, chunk_px = spec.unit_px, chunk_px_of(spec.unit_px)
         is_sharded = chunk_px < min(unit_px, max(sides))
         whole = (*leading, *(min(unit_px, side) for side in sides))
+        self.drop(spec.path)
         zarr.create_array(
             self._local(spec.path),
             shape=spec.shape,
@@ -74,7 +76,6 @@ class SlideStore:
             dtype=spec.dtype,
             fill_value=spec.fill,
             compressors=_compressors(is_label_map=spec.is_label_map),
-            overwrite=True,
         )
 
     def read(self, path: str, box: Box, *, written: Iterable[Box] = ()) -> Pixels:
@@ -124,7 +125,7 @@ class SlideStore:
         if array.shards is not None:
             # Of a shard that sticks out of the array zarr writes a part, for which it
             # reads the one that is there, which may be damaged.
-            self._unit(array, path, box).unlink(missing_ok=True)
+            remove(self._unit(array, path, box))
         array[(..., *box.slices())] = pixels
 
     def _unit(self, array: zarr.Array[Any], path: str, core: Box) -> Path:
@@ -140,15 +141,7 @@ class SlideStore:
 
     def drop(self, path: str) -> None:
         """Remove an array or a group with all it holds, whole or not at all."""
-        remove_tree(self.root / path)
-
-    def sweep(self) -> None:
-        """Remove what writers that were killed left of chunks half written.
-
-        Only while nobody writes.
-        """
-        for left_over in self.root.rglob("*.partial"):  # zarr's LocalStore names them
-            left_over.unlink(missing_ok=True)
+        remove(self.root / path)
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape of an array."""
@@ -189,15 +182,15 @@ class SlideStore:
         try:
             return zarr.open_group(self._local(path), mode="a", zarr_format=3)
         except _NO_METADATA as error:
-            (self.root / path / "zarr.json").unlink(missing_ok=True)
+            remove(self.root / path / "zarr.json")
             message = (
                 f"What describes group /{path} of {self.root} was damaged: {error}. "
                 "Run again: it is written anew."
             )
             raise StoreDamaged(message, array=path or "image") from error
 
-    def _local(self, path: str) -> str:
-        return str(self.root / path) if path else str(self.root)
+    def _local(self, path: str) -> RenamingStore:
+        return RenamingStore(self.root / path)
 
 
 def chunk_px_of(unit_px: int) -> int:

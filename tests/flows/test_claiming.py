@@ -16,8 +16,8 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Running
 
+from segpipe.stores.holders import Holder
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import Holder
 from tasks.claiming import HOLDER, OUT, claiming
 
 pytestmark = pytest.mark.usefixtures("server")

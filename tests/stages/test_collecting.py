@@ -74,8 +74,7 @@ def test_what_nothing_refers_to_is_found_and_removed_and_nothing_else(layout):
     litter(ledger / ".plan.json.4194305.tmp")
     litter(layout.out / ".slides.parquet.4194305.tmp")
     litter(layout.table("crop").with_name(".part-0.parquet.4194305.tmp"))
-    partial = f"labels/nuclei/0/c/0/0.{'0a' * 16}.partial"
-    litter(layout.store("crop") / partial)
+    litter(ledger / "turn-00000012-0123456789abcdef/0a0a0a0a0a0a0a0a")
     litter(layout.store("stranger") / "zarr.json")
     litter(layout.table("stranger"))
     litter(layout.report("stranger"))
@@ -87,7 +86,7 @@ def test_what_nothing_refers_to_is_found_and_removed_and_nothing_else(layout):
         "ledger/crop/.plan.json.4194305.tmp",
         ".slides.parquet.4194305.tmp",
         "nuclei/slide_id=crop/.part-0.parquet.4194305.tmp",
-        f"stores/crop.zarr/{partial}",
+        "ledger/crop/turn-00000012-0123456789abcdef",
         "stores/stranger.zarr",
         "nuclei/slide_id=stranger",
         "reports/stranger.html",

@@ -1,6 +1,10 @@
 """A run that lost its slide to another writes nothing more to it."""
 
 import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import pytest
 from outcome import table_bytes
@@ -11,7 +15,7 @@ from segpipe.stages.events import BatchDone, StageDone, StageStarted
 from segpipe.stages.repairing import revoking_damaged
 from segpipe.stages.slide import segment_slide
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import newest
+from segpipe.stores.lease_files import newest
 from segpipe.stores.ledger import Ledger
 
 SETTINGS = Settings(keep=frozenset({"image", "maps"}), tile_px=128, report=False)
@@ -31,6 +35,8 @@ def take_over(ledger):
     successor = lease.path.with_name(f"lease-{lease.number + 1:08d}.json")
     successor.write_text(text.replace(lease.token, "0" * len(lease.token)))
     lease.path.unlink()
+    for turn in ledger.folder.glob("turn-*"):
+        shutil.rmtree(turn)
     return contents(ledger)
 
 
@@ -93,3 +99,101 @@ def test_it_does_not_take_receipts_back_for_what_the_other_replaced(tmp_path):
         take_over(ledger)
         with pytest.raises(OutputNotOurs):
             meet_damage(hold)
+
+
+PAUSING = """
+import os, signal, sys
+from pathlib import Path
+from segpipe.config import Settings, SlideRef
+from segpipe.errors import OutputNotOurs
+from segpipe.stages.slide import segment_slide
+slide, settings = SlideRef.model_validate_json(sys.argv[1]), sys.argv[2]
+replace = Path.replace
+
+def run(where, out):
+    def pausing(source, target):
+        if where in f"{source} {target}":
+            Path.replace = replace
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return replace(source, target)
+
+    Path.replace = pausing
+    try:
+        segment_slide(slide, out, Settings.model_validate_json(settings))
+    except OutputNotOurs:
+        return 3
+    return 0
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(run(*line.split()))
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    print("paused" if os.WIFSTOPPED(status) else "went by", flush=True)
+    sys.stdin.readline()
+    os.kill(pid, signal.SIGCONT)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+"""Forks a run that stops right before it puts a certain file in place."""
+PLACES = (
+    "tiny.zarr/image/zarr.json",
+    "tiny.zarr/image/c/",
+    "tiny.zarr/maps/prob/c/",
+    "scratch.zarr/tile_labels/c/",
+    "instances/0000",
+    "instances/blocks/",
+    "tiny.zarr/labels/nuclei/0/c/",
+    "parts/0000",
+    "measure-",
+    "part-0.parquet",
+    "row.json",
+    "scratch.zarr ",
+    "done.json",
+)
+"""Of each stage, and of publishing, a file or folder; one is only removed."""
+
+
+@pytest.fixture(scope="module")
+def pausing(tiny):
+    """Start runs that pause where they are told."""
+    arguments = [tiny.model_dump_json(), SETTINGS.model_dump_json()]
+    with subprocess.Popen(
+        [sys.executable, "-c", PAUSING, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def ask(line):
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        @contextmanager
+        def paused(where, out):
+            assert ask(f"{where} {out}") == "paused"
+            ended = []
+            yield lambda: ended.append(ask("go on")) or ended[0]
+            if not ended:
+                ask("go on")
+
+        yield paused
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_run_that_was_paused_on_the_verge_of_writing_does_not_write(
+    pausing, tiny, tmp_path, where
+):
+    """Another run, of another resolution, takes the slide and is done meanwhile."""
+    ledger = Ledger(Layout(tmp_path.resolve()), "tiny")
+    other = tiny.model_copy(update={"mpp": 0.35})
+    with pausing(where, tmp_path) as go_on:
+        lease = newest(ledger.folder)
+        facts = json.loads(lease.path.read_text())
+        lease.path.write_text(json.dumps(facts | {"is_released": True}))
+        segment_slide(other, tmp_path, SETTINGS)
+        before = contents(ledger)
+        assert go_on() == "3"
+    assert contents(ledger) == before
+    segment_slide(other, tmp_path / "alone", SETTINGS)
+    assert table_bytes(tmp_path, "tiny") == table_bytes(tmp_path / "alone", "tiny")

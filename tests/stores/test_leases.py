@@ -13,9 +13,10 @@ from threading import Event, Thread
 import pytest
 
 from segpipe.errors import OutputNotOurs
-from segpipe.stores import leases
+from segpipe.stores import lease_files, leases
+from segpipe.stores.holders import Holder
 from segpipe.stores.layout import Layout
-from segpipe.stores.leases import DEFAULT_TIMING, Holder, LeaseTiming
+from segpipe.stores.leases import DEFAULT_TIMING, LeaseTiming
 from segpipe.stores.ledger import Ledger
 
 QUICK = LeaseTiming(renew_s=0.05, dead_s=0.6, poll_s=0.05)
@@ -98,7 +99,7 @@ def lay(folder, holder, number=1, **facts):
     path = folder / f"lease-{number:08d}.json"
     fields = {name: getattr(holder, name) for name in Holder.__slots__}
     said = {"token": "other", "is_released": False, "renewal": "0"} | fields | facts
-    path.write_text(json.dumps(said).ljust(leases.LENGTH))
+    path.write_text(json.dumps(said).ljust(lease_files.LENGTH))
     return path
 
 
@@ -166,7 +167,7 @@ def renewed(path):
         facts, n = json.loads(path.read_text()), 0
         while not stop.wait(QUICK.renew_s):
             n += 1
-            said = json.dumps(facts | {"renewal": str(n)}).ljust(leases.LENGTH)
+            said = json.dumps(facts | {"renewal": str(n)}).ljust(lease_files.LENGTH)
             with path.open("r+") as file:
                 file.write(said)
 
@@ -224,7 +225,7 @@ def test_time_that_the_taker_itself_was_away_does_not_count(ledger, monkeypatch)
 )
 def test_only_a_process_of_this_host_is_looked_at(ledger, changed, verdict):
     lay(ledger.folder, replace(Holder.here(), **changed))
-    assert leases.judge(leases.newest(ledger.folder)) == verdict
+    assert leases.judge(lease_files.newest(ledger.folder)) == verdict
 
 
 def test_a_lease_that_is_not_written_yet_is_nobodys_to_take(ledger):
@@ -232,7 +233,7 @@ def test_a_lease_that_is_not_written_yet_is_nobodys_to_take(ledger):
     said = path.read_text()
     for n_bytes in (0, 1, 100, len(said.rstrip()) - 1):
         path.write_text(said[:n_bytes])
-        assert leases.judge(leases.newest(ledger.folder)) == "unknown"
+        assert leases.judge(lease_files.newest(ledger.folder)) == "unknown"
 
 
 def test_of_many_takers_one_wins(tmp_path):
@@ -252,6 +253,8 @@ def test_of_many_takers_one_wins(tmp_path):
             said = sorted(taker.stdout.readline().strip() for taker in takers)
             assert said == ["busy"] * (n_takers - 1) + ["lease-00000008.json"]
             assert len(list(folder.glob("lease-*"))) == 1
+            assert len(list(folder.glob("turn-00000008-*"))) == 1
+            assert len(list(folder.glob("turn-*"))) == 1
 
 
 def test_a_taker_that_slept_through_other_holders_takes_nothing(ledger):
@@ -277,6 +280,19 @@ def test_who_lost_the_slide_does_not_bring_its_lease_back(ledger):
     assert [path.name for path in ledger.folder.glob("lease-*")] == [taken.name]
 
 
+def test_a_lease_that_cannot_be_given_back_is_no_obstacle_to_its_own_process(
+    ledger, monkeypatch
+):
+    def fail(*_, **__):
+        raise OSError
+
+    with monkeypatch.context() as patched, ledger.held(PATIENT):
+        patched.setattr(leases, "_write", fail)
+    assert not lease_files.newest(ledger.folder).is_released
+    with ledger.held(PATIENT) as hold:
+        assert hold.path.name == "lease-00000002.json"
+
+
 def test_a_lease_is_renewed_in_place_and_given_back(ledger):
     with ledger.held(QUICK) as hold:
         before = hold.path.read_text()
@@ -285,6 +301,6 @@ def test_a_lease_is_renewed_in_place_and_given_back(ledger):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert ledger.hold() == hold
-    assert leases.newest(ledger.folder).is_released
+    assert lease_files.newest(ledger.folder).is_released
     with pytest.raises(OutputNotOurs):
         ledger.hold()
