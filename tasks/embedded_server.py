@@ -27,6 +27,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tasks.faults import ServerFailed
+from tasks.patient_app import PatientApp
 
 LEAN = {
     "PREFECT_UI_ENABLED": "false",
@@ -229,7 +230,7 @@ def _serve(port: int) -> None:
     import uvicorn  # noqa: PLC0415 - only the server's process needs them
     from prefect.server.api.server import create_app  # noqa: PLC0415
 
-    app = create_app(ephemeral=True, final=True)
+    app = PatientApp(create_app(ephemeral=True, final=True))
     uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listening])
 
 
