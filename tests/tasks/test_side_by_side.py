@@ -92,12 +92,12 @@ def test_flights_share_a_cluster_and_stop_between_batches(cluster):
 
     def fly(n):
         items = [(n, i) for i in range(10 if n < 3 else 10**6)]
-        with dask_map(cluster, name=f"slide {n}", patience=Patience()) as map_:
-            try:
+        try:
+            with dask_map(cluster, name=f"slide {n}", patience=Patience()) as map_:
                 found = list(map_(sleeping, items))
-            except Stopped:
-                heard.append(n)
-                raise
+        except Stopped:  # also before the first batch
+            heard.append(n)
+            raise
         assert sorted(found) == items
         return n
 
