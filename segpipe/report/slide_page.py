@@ -134,8 +134,10 @@ def _seams(report: SlideReport, check: SeamCheck) -> str:
     )
     return (
         f'{chart}<p class="faint">Near seams: {check.density_ratio:.2f} × the density '
-        f"and {check.area_ratio:.2f} × the area of the rest; {check.n_ending_on_seams} "
-        f"nuclei end on a seam, {check.n_ending_between} on lines between.</p>"
+        f"and {check.area_ratio:.2f} × the area of the rest; "
+        f"{check.straight_share_near:.1%} of the nuclei there have a straight edge on "
+        f"the seam, against {check.straight_share_interior:.1%} on lines half-way "
+        "between seams, where nothing can cut.</p>"
     )
 
 

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from segpipe.metrics.adding import Additive
 from segpipe.tables.frame import Frame
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
 NEAR_PX = 20
 """Canvas pixels from a seam within which an anchor counts as near."""
 COLUMNS = (
@@ -38,10 +42,12 @@ class SeamCheck:
     """Share of nuclei near seams over the share of the canvas near them."""
     area_ratio: float
     """Mean area of nuclei near seams over that of the others."""
-    n_ending_on_seams: int
-    """Nuclei whose extent ends exactly on a seam, as it would if a seam cut them."""
-    n_ending_between: int
-    """The same half a window before the seams, where nothing can cut: by chance."""
+    straight_share_near: float
+    """Share of the nuclei near seams whose extent ends exactly on one: they have a
+    straight edge there if a seam has cut them."""
+    straight_share_interior: float
+    """The same of the nuclei near lines half-way between the seams, where nothing can
+    cut: those that end on such a line by chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +58,9 @@ class _Sums(Additive):
     n_interior: int = 0
     near_um2: float = 0.0
     interior_um2: float = 0.0
-    n_ending_on_seams: int = 0
-    n_ending_between: int = 0
+    n_ending: int = 0
+    n_near_half_way: int = 0
+    n_ending_half_way: int = 0
 
 
 def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
@@ -83,8 +90,8 @@ def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
         n_interior=total.n_interior,
         density_ratio=share / share_within(NEAR_PX, frame),
         area_ratio=near_um2 / (total.interior_um2 / total.n_interior),
-        n_ending_on_seams=total.n_ending_on_seams,
-        n_ending_between=total.n_ending_between,
+        straight_share_near=total.n_ending / total.n_near,
+        straight_share_interior=total.n_ending_half_way / (total.n_near_half_way or 1),
     )
 
 
@@ -92,14 +99,18 @@ def _sums(nuclei: Any, frame: Frame) -> _Sums:  # noqa: ANN401
     column = {name: np.asarray(nuclei[name], np.float64) for name in COLUMNS}
     y, x = np.divmod(np.asarray(nuclei["anchor"], np.int64), frame.canvas_shape[1])
     near = frame.seam_distance_px(y + 0.5, x + 0.5) < NEAR_PX
+    half_way = _near_lines(y + 0.5, x + 0.5, frame, frame.window_px // 2)
     area_um2 = column["area_um2"]
     return _Sums(
         n_near=int(near.sum()),
         n_interior=int((~near).sum()),
         near_um2=float(area_um2[near].sum()),
         interior_um2=float(area_um2[~near].sum()),
-        n_ending_on_seams=_n_ending(column, frame, 0),
-        n_ending_between=_n_ending(column, frame, frame.window_px // 2),
+        n_ending=int((near & _ending(column, frame, 0)).sum()),
+        n_near_half_way=int(half_way.sum()),
+        n_ending_half_way=int(
+            (half_way & _ending(column, frame, frame.window_px // 2)).sum()
+        ),
     )
 
 
@@ -125,14 +136,32 @@ def _covered_px(distance_px: float, length: int, period: int) -> float:
     return ends_px + (n_lines - 1) * min(2 * distance_px, period)
 
 
-def _n_ending(
-    column: Mapping[str, NDArray[np.float64]], frame: Frame, before_px: int
-) -> int:
-    """Count nuclei of which a side of the extent lies ``before_px`` before a seam."""
+def _near_lines(y_px: Floats, x_px: Floats, frame: Frame, before_px: int) -> Flags:
+    """Return which points are near a line that lies ``before_px`` before a seam."""
+    near = np.zeros(y_px.size, np.bool_)
+    for at_px, lines in zip((y_px, x_px), _lines(frame, before_px), strict=True):
+        if lines.size:
+            after = np.searchsorted(lines, at_px)
+            around = np.clip([after - 1, after], 0, lines.size - 1)
+            near |= np.abs(lines[around] - at_px).min(axis=0) < NEAR_PX
+    return near
+
+
+def _ending(column: Mapping[str, Floats], frame: Frame, before_px: int) -> Flags:
+    """Return which nuclei have a side of their extent ``before_px`` before a seam."""
     ending = np.zeros(column["area_um2"].size, np.bool_)
-    for axis, length in zip("yx", frame.canvas_shape, strict=True):
-        seams = np.arange(frame.window_px, length, frame.window_px) - before_px
+    for axis, lines in zip("yx", _lines(frame, before_px), strict=True):
         for side in ("min", "max"):
             side_px = np.rint(column[f"{axis}{side}_l0_px"] / frame.downsample)
-            ending |= np.isin(side_px, seams)
-    return int(ending.sum())
+            ending |= np.isin(side_px, lines)
+    return ending
+
+
+def _lines(frame: Frame, before_px: int) -> tuple[Ints, Ints]:
+    """Return where lines that lie ``before_px`` before the seams cross y and x."""
+    height, width = frame.canvas_shape
+    step = frame.window_px
+    return (
+        np.arange(step, height, step) - before_px,
+        np.arange(step, width, step) - before_px,
+    )

@@ -153,8 +153,8 @@ _SEAM = {
     "n_interior": pa.int64(),
     "density_ratio": pa.float64(),
     "area_ratio": pa.float64(),
-    "n_ending_on_seams": pa.int64(),
-    "n_ending_between": pa.int64(),
+    "straight_share_near": pa.float64(),
+    "straight_share_interior": pa.float64(),
 }
 """Fields of the seam check, in columns ``seam_<name>``."""
 

@@ -66,8 +66,8 @@ ROW = SlideRow(
         n_interior=300,
         density_ratio=1.01,
         area_ratio=0.98,
-        n_ending_on_seams=3,
-        n_ending_between=4,
+        straight_share_near=0.03,
+        straight_share_interior=0.04,
     ),
 )
 FRAME = Frame(

@@ -45,7 +45,8 @@ def test_scattered_nuclei_show_no_seams(centres):
     found = check_seams([nuclei(centres, 5)], frame())
     assert found.density_ratio == pytest.approx(1, abs=0.03)
     assert found.area_ratio == 1
-    assert found.n_ending_on_seams == pytest.approx(found.n_ending_between, rel=0.15)
+    assert found.straight_share_near == pytest.approx(2 / 40, rel=0.2)
+    assert found.straight_share_interior == pytest.approx(2 / 40, rel=0.2)
 
 
 def test_nuclei_missing_at_seams_lower_the_density_there(centres):
@@ -56,10 +57,26 @@ def test_nuclei_missing_at_seams_lower_the_density_there(centres):
     assert found.density_ratio < 0.7
 
 
+def test_one_nucleus_that_ends_on_a_line_and_one_that_does_not():
+    on_seam, near_seam, on_half, near_half = (
+        (300.0, WINDOW_PX * 2 - 5.0),
+        (300.0, WINDOW_PX * 4 - 3.0),
+        (220.0, WINDOW_PX * 1.5 - 5.0),
+        (220.0, WINDOW_PX * 3.5 - 1.0),
+    )
+    centres = np.array([on_seam, near_seam, on_half, near_half])
+    found = check_seams([nuclei(centres, 5)], frame())
+    assert (found.n_near, found.n_interior) == (2, 2)
+    assert found.straight_share_near == 0.5
+    assert found.straight_share_interior == 0.5
+    found = check_seams([nuclei(centres[[0, 1, 3]], 5)], frame())
+    assert found.straight_share_interior == 0
+
+
 def test_nuclei_cut_at_seams_end_there(centres):
     cut = np.where(np.arange(len(centres)) % 10 == 0, WINDOW_PX * 3 - 5, centres[:, 1])
     found = check_seams([nuclei(np.stack([centres[:, 0], cut], 1), 5)], frame())
-    assert found.n_ending_on_seams > 2 * found.n_ending_between
+    assert found.straight_share_near > 4 * found.straight_share_interior
 
 
 def test_a_table_read_in_parts_gives_the_same(centres):
