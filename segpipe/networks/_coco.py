@@ -23,6 +23,11 @@ _RENAMED = (
 _OF_CLASSES = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
 
 
+def is_coco(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights are of a whole detector, and not of its encoder alone."""
+    return any(name.startswith("roi_heads.") for name in state)
+
+
 def load_coco(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Take torchvision's weights of Mask R-CNN with ResNet-50, under new or old names.
 

@@ -5,13 +5,14 @@ torchvision's names, so that its weights fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe.networks._coco import is_coco, load_coco
 from segpipe.networks._encoders import encoder
 from segpipe.networks._layers import Standardise
 from segpipe.networks._network import Outputs
@@ -137,6 +138,19 @@ class MaskRCNN(nn.Module):
     def encoder(self) -> nn.Module:
         """What ImageNet weights are for."""
         return self.backbone.body
+
+    def load_published(self, state: Mapping[str, Tensor]) -> bool:
+        """Take torchvision's weights of the whole network, if these are some.
+
+        Raises
+        ------
+        WeightsError
+            If they are of another build.
+        """
+        if is_coco(state):
+            load_coco(self, state)
+            return True
+        return False
 
     def forward(self, rgb: Tensor) -> Outputs:
         """Return objectness (B, A), offsets (B, A, 4) and the pyramid's levels."""

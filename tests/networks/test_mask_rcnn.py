@@ -26,6 +26,7 @@ from segpipe.networks._mask_rcnn_module import COCO, NUCLEI, edge_map, fed_shape
 from segpipe.networks._resnet import BLOCKS, FrozenBatchNorm2d, ResNet
 from segpipe.networks._rpn import Limits, proposals
 from segpipe.networks.mask_rcnn import NETWORK, variant
+from segpipe.training.pretrained import load_encoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "networks"
 KEYS = GOLDEN / "torchvision_maskrcnn_resnet50_fpn_keys.json"
@@ -78,6 +79,31 @@ def test_coco_weights_load_under_old_names_and_for_other_classes():
     del state["backbone.body.layer1.0.conv1.weight"]
     with pytest.raises(WeightsError, match=r"layer1\.0\.conv1"):
         load_coco(built("mask_rcnn:resnet50", 90), state)
+
+
+def test_a_recipe_may_start_from_all_of_coco_or_from_an_encoder(tmp_path):
+    """By ``encoder_weights``, whichever of the two the file is of."""
+    module = network("mask_rcnn:resnet50").build(4)
+    theirs = {name: torch.rand(value.shape) for name, value in of_coco().items()}
+    torch.save(theirs, tmp_path / "coco.pth")
+    load_encoder(module, str(tmp_path / "coco.pth"))
+    ours = module.state_dict()
+    for name in ("backbone.body.conv1.weight", "roi_heads.mask_head.3.0.weight"):
+        assert torch.equal(ours[name], theirs[name])
+    assert len(ours["roi_heads.box_predictor.cls_score.weight"]) == 5
+    of = "backbone.body."
+    body = {n.removeprefix(of): v for n, v in theirs.items() if n.startswith(of)}
+    torch.save(body, tmp_path / "imagenet.pth")
+    other = network("mask_rcnn:resnet50").build(4)
+    before = other.state_dict()["roi_heads.mask_head.3.0.weight"].clone()
+    load_encoder(other, str(tmp_path / "imagenet.pth"))
+    state = other.state_dict()
+    name = "backbone.body.conv1.weight"
+    assert torch.equal(state[name], theirs[name])
+    assert torch.equal(state["roi_heads.mask_head.3.0.weight"], before)
+    light = network("mask_rcnn").build(4)
+    with pytest.raises(WeightsError, match="not torchvision's weights"):
+        load_encoder(light, str(tmp_path / "coco.pth"))
 
 
 @pytest.mark.skipif(torchvision_ops() is None, reason="torchvision doesn't import")
