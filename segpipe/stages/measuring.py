@@ -7,10 +7,12 @@ holds them whole. The driver merges the tiles' rows and puts the table in place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
@@ -26,11 +28,19 @@ from segpipe.stages.stored import (
     read_tiles,
     read_windows,
 )
+from segpipe.stitching.ranking import Ids
 from segpipe.stores.layout import Layout
 from segpipe.tables.measuring import Frame, measure
-from segpipe.tables.parquet import TableWriter, read_part, write_part
+from segpipe.tables.parquet import (
+    ROW_GROUP_ROWS,
+    TableWriter,
+    read_part,
+    write_part,
+)
 from segpipe.tables.rows import Rows, in_order
-from segpipe.tables.schema import Columns
+
+SORTED_ROWS = ROW_GROUP_ROWS
+"""Rows of the table that are put in order at a time: what the driver holds of it."""
 
 
 def work(plan: Plan, units: tuple[int, ...]) -> int:
@@ -81,23 +91,36 @@ def finish(plan: Plan) -> None:
             writer.append(rows)
 
 
-def _rows(plan: Plan) -> Iterator[Columns]:
-    """Yield the rows of one row of tiles at a time.
+def _rows(plan: Plan) -> Iterator[Rows]:
+    """Yield all rows, ascending in id, ``SORTED_ROWS`` at a time.
 
     Ids ascend with the anchors in raster order, so the nuclei of a row of tiles come
-    before those of the next.
+    before those of the next, and those of a tile are sorted.
     """
     n_cols = plan.tiles.n_cols
     index = NucleiIndex(plan)
     for _, tiles in groupby(plan.tissue_tiles, key=lambda tile: tile // n_cols):
-        owning = [tile for tile in tiles if len(index.owned_by(tile)[0])]
-        if owning:
-            yield in_order([_read_part(plan, tile) for tile in owning])
+        owned = {tile: index.owned_by(tile)[0] for tile in tiles}
+        owned = {tile: ids for tile, ids in owned.items() if len(ids)}
+        first = min((int(ids[0]) for ids in owned.values()), default=0)
+        last = max((int(ids[-1]) for ids in owned.values()), default=-1)
+        for low in range(first, last + 1, SORTED_ROWS):
+            yield in_order(list(_rows_between(plan, owned, low, low + SORTED_ROWS)))
 
 
-def _read_part(plan: Plan, tile: int) -> Rows:
+def _rows_between(
+    plan: Plan, owned: Mapping[int, Ids], low: int, high: int
+) -> Iterator[Rows]:
+    """Yield the rows of each tile whose ids are ``low <= id < high``."""
+    for tile, ids in owned.items():
+        start, stop = np.searchsorted(ids, (low, high))
+        if start < stop:
+            yield _read_part(plan, tile, range(int(start), int(stop)))
+
+
+def _read_part(plan: Plan, tile: int, rows: range) -> Rows:
     try:
-        return read_part(_part(plan, tile))
+        return read_part(_part(plan, tile), rows)
     except StoreDamaged as error:
         error.array, error.box = PARTS, astuple(plan.tiles.core(tile))
         raise
@@ -128,7 +151,7 @@ def _metadata(plan: Plan) -> dict[str, str]:
 
 STAGE = Stage(
     name="measure",
-    version=1,
+    version=2,
     units=lambda plan: plan.tissue_tiles,
     batch_units=2,
     work=work,

@@ -18,6 +18,7 @@ from segpipe.networks import network as find_network
 from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
 from segpipe.stages.tissue_mask import MASK_MPP, MOST_PIXELS
 from segpipe.stitching.blocks import Blocks
+from segpipe.tables.parquet import ROW_GROUP_ROWS
 from segpipe.tiling.grid import TileGrid
 
 RUNTIME_BYTES = 700 * 2**20
@@ -99,18 +100,17 @@ def _deciding_bytes(network: NetworkRef, settings: Settings) -> int:
 
 
 def _joining_bytes(canvas: Canvas, settings: Settings) -> int:
-    """Return what the driver takes for a block of tiles, or for the rows of its table.
+    """Return what the driver takes for a block of tiles, or for rows of the table.
 
-    Rows are sorted a row of tiles at a time, and are there twice meanwhile.
+    Of these there are a row group that is being sorted, twice, and one to be written.
     """
     tiles = TileGrid(shape=canvas.shape, tile_px=settings.tile_px)
     reach_px = round(settings.max_extent_um / canvas.mpp)
     block_px = Blocks(tiles=tiles, reach_px=reach_px).grid.tile_px
     window_px = (block_px + 2 * (reach_px + settings.tile_px)) ** 2
-    row_px = settings.tile_px * canvas.shape[1]
     joined = int(min(window_px, canvas.box.area) * NUCLEI_PER_PX)
-    sorted_ = int(row_px * NUCLEI_PER_PX)
-    return max(joined * JOINING_BYTES_PER_NUCLEUS, sorted_ * 2 * BYTES_PER_NUCLEUS)
+    held = min(3 * ROW_GROUP_ROWS, int(canvas.box.area * NUCLEI_PER_PX))
+    return max(joined * JOINING_BYTES_PER_NUCLEUS, held * BYTES_PER_NUCLEUS)
 
 
 def _looking_bytes(canvas: Canvas) -> int:

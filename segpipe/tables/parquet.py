@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +22,8 @@ from segpipe.tables.schema import COLUMNS, DICTIONARY_COLUMNS, SCHEMA_VERSION, C
 
 ROW_GROUP_ROWS = 65_536
 """Rows in every row group but the last."""
+PART_BATCH_ROWS = 1024
+"""Rows of a part that are read together."""
 _ZSTD_LEVEL = 3
 
 
@@ -38,33 +41,44 @@ def write_part(path: Path, columns: Columns) -> None:
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     with replacing(path) as temporary:
         with pa.ipc.new_file(str(temporary), rows.schema, options=options) as writer:
-            writer.write_table(rows)
+            writer.write_table(rows, max_chunksize=PART_BATCH_ROWS)
         seal(temporary)
 
 
-def read_part(path: Path) -> Rows:
-    """Read the rows of a tile.
+def read_part(path: Path, rows: range) -> Rows:
+    """Read some rows of a tile, one after the other.
 
     Raises
     ------
     StoreDamaged
-        If the file is missing, damaged, or of another schema.
+        If the file is missing, damaged, of another schema, or has fewer rows.
     """
+    first, last = rows.start // PART_BATCH_ROWS, -(-rows.stop // PART_BATCH_ROWS)
     try:
-        rows = pa.ipc.open_file(read_sealed(path)).read_all()
+        reader = pa.ipc.open_file(read_sealed(path))
+        batches = [reader.get_batch(number) for number in range(first, last)]
     except (OSError, ValueError) as error:
         message = (
             f"The rows of a tile can't be read from {path}: {error}. "
             "Run again: the tile is measured anew."
         )
         raise StoreDamaged(message) from error
-    if not rows.schema.equals(rows_schema()):
+    if not reader.schema.equals(rows_schema()):
         message = (
             f"{path} holds the columns of another version of segpipe. "
             "Run again: the tile is measured anew."
         )
         raise StoreDamaged(message)
-    return rows
+    before = first * PART_BATCH_ROWS
+    table = pa.Table.from_batches(batches, reader.schema)
+    if before + table.num_rows < rows.stop:
+        message = (
+            f"{path} has {before + table.num_rows} rows; row {rows.stop} was asked "
+            "for. Run again: the tile is measured anew."
+        )
+        raise StoreDamaged(message)
+    # Taken, not sliced: of a slice all would stay in memory.
+    return table.take(np.arange(rows.start - before, rows.stop - before))
 
 
 class TableWriter:

@@ -12,10 +12,13 @@ from outcome import array, same, table_bytes
 
 from segpipe import read_nuclei
 from segpipe.config import Settings
+from segpipe.stages import measuring, nuclei_index
 from segpipe.stages.events import BatchDone, StageDone, StageStarted
 from segpipe.stages.slide import segment_slide
+from segpipe.stitching.blocks import Blocks
 from segpipe.stores import slide_store
 from segpipe.stores.layout import Layout
+from segpipe.tables import parquet
 
 STAGES = ("tile", "predict", "label", "stitch", "measure")
 
@@ -63,6 +66,26 @@ def test_shards_change_nothing_but_their_files(
     labels = zarr.open_array(Layout(tmp_path).store("crop") / "labels/nuclei/0")
     assert labels.shards == (192, 192)
     assert same(undisturbed, tmp_path)
+
+
+def test_how_much_is_held_at_a_time_changes_nothing(
+    crop, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(measuring, "SORTED_ROWS", 37)
+    monkeypatch.setattr(parquet, "PART_BATCH_ROWS", 5)
+    monkeypatch.setattr(
+        nuclei_index,
+        "blocks_of",
+        lambda plan: Blocks(
+            tiles=plan.tiles, reach_px=plan.measure_margin_px, least_px=64
+        ),
+    )
+    smaller = settings.model_copy(update={"tile_px": 64, "max_extent_um": 60.0})
+    segment_slide(crop, tmp_path / "held", smaller)
+    assert len(list((tmp_path / "held").rglob("blocks/*-ids.*"))) > 9
+    monkeypatch.undo()
+    segment_slide(crop, tmp_path / "whole", smaller)
+    assert same(tmp_path / "whole", tmp_path / "held")
 
 
 def test_no_order_of_batches_changes_a_byte(undisturbed, crop, settings, tmp_path):

@@ -67,7 +67,7 @@ def test_parts_in_any_split_and_order_give_the_same_file(measured, tmp_path):
         (chosen,) = np.nonzero(owner == tile)
         pieces = [to_rows(rows_of(measured, i, i + 1)) for i in chosen]
         write_part(path, as_columns(in_order(pieces)))
-        parts.append(read_part(path))
+        parts.append(read_part(path, range(len(chosen))))
     again = written(tmp_path / "again.parquet", [in_order(parts)])
     assert again.read_bytes() == whole.read_bytes()
 
@@ -166,4 +166,16 @@ def test_a_damaged_part_is_refused_by_its_path(damage, measured, tmp_path):
         whole = path.read_bytes()
         path.write_bytes(b"" if damage == "empty" else whole[: len(whole) // 2])
     with pytest.raises(StoreDamaged, match=r"0001\.part"):
-        read_part(path)
+        read_part(path, range(N))
+
+
+def test_any_rows_of_a_part_are_read(measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "PART_BATCH_ROWS", 7)
+    path = tmp_path / "0001.part"
+    write_part(path, measured)
+    rows = to_rows(measured)
+    for start, stop in ((0, N), (0, 1), (6, 8), (7, 14), (13, 30), (N - 1, N)):
+        found = read_part(path, range(start, stop))
+        assert found.equals(rows.slice(start, stop - start))
+    with pytest.raises(StoreDamaged, match=f"has {N} rows; row {N + 3} was asked"):
+        read_part(path, range(4, N + 3))
