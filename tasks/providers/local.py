@@ -18,6 +18,7 @@ from distributed.system import MEMORY_LIMIT
 from segpipe.config import Settings
 from segpipe.stages.devices import resolve_device
 from segpipe.stages.pricing import default_workers
+from tasks.faults import ClusterLost
 from tasks.providers._provider import Cluster, Group, Profile, Provider
 from tasks.providers._scaling import following_demand, threads_of
 from tasks.providers._specs import ONE_THREAD, SETTINGS, Specs, deaf_to_ctrl_c, hushed
@@ -37,6 +38,8 @@ LOOPBACK = {
     "dashboard_address": "127.0.0.1:0",  # else port 8787, which may be taken
 }
 """Nothing of it is reached from another machine."""
+TRIES = 3
+"""To start workers of which one dies at once."""
 MEMORY_SHARE = 0.9
 """Part of the machine's memory that workers may take together."""
 
@@ -126,19 +129,45 @@ def _spec(
 @contextmanager
 def _cluster(specs: dict[str, Any]) -> Iterator[SpecCluster]:
     _start_resource_tracker()
-    with deaf_to_ctrl_c():
-        cluster = SpecCluster(
-            scheduler={"cls": Scheduler, "options": LOOPBACK | {"port": 0}},
-            workers=specs,
-            silence_logs=logging.CRITICAL,
-            name="segpipe",
-        )
+    cluster = _started(specs)
     try:
         yield cluster
     finally:
         _kill_workers(cluster)
         with suppress(TimeoutError):
             cluster.close(timeout=10)
+
+
+def _started(specs: dict[str, Any]) -> SpecCluster:
+    """Start scheduler and workers; if one dies before it is up, all of them again.
+
+    Raises
+    ------
+    ClusterLost
+        If one does every time.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(RuntimeError):  # so Dask says that a process ended
+            return _started_once(specs)
+    try:
+        return _started_once(specs)
+    except RuntimeError as error:
+        message = (
+            f"Dask's processes on this machine died while they started, {TRIES} times: "
+            f"{error} Is there memory for {len(specs)} workers? --workers N sets "
+            "fewer, and --serial does without."
+        )
+        raise ClusterLost(message) from error
+
+
+def _started_once(specs: dict[str, Any]) -> SpecCluster:
+    with deaf_to_ctrl_c():
+        return SpecCluster(
+            scheduler={"cls": Scheduler, "options": LOOPBACK | {"port": 0}},
+            workers=specs,
+            silence_logs=logging.CRITICAL,
+            name="segpipe",
+        )
 
 
 def _kill_workers(cluster: SpecCluster) -> None:
