@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 from segpipe.metrics.adding import Additive
 from segpipe.tables.frame import Frame
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
 NEAR_PX = 20
 """Canvas pixels from a seam within which an anchor counts as near."""
 COLUMNS = (
@@ -98,8 +94,9 @@ def check_seams(parts: Iterable[Any], frame: Frame) -> SeamCheck | None:
 def _sums(nuclei: Any, frame: Frame) -> _Sums:  # noqa: ANN401
     column = {name: np.asarray(nuclei[name], np.float64) for name in COLUMNS}
     y, x = np.divmod(np.asarray(nuclei["anchor"], np.int64), frame.canvas_shape[1])
+    half_px = frame.window_px // 2
     near = frame.seam_distance_px(y + 0.5, x + 0.5) < NEAR_PX
-    half_way = _near_lines(y + 0.5, x + 0.5, frame, frame.window_px // 2)
+    half_way = frame.seam_distance_px(y + half_px + 0.5, x + half_px + 0.5) < NEAR_PX
     area_um2 = column["area_um2"]
     return _Sums(
         n_near=int(near.sum()),
@@ -108,9 +105,7 @@ def _sums(nuclei: Any, frame: Frame) -> _Sums:  # noqa: ANN401
         interior_um2=float(area_um2[~near].sum()),
         n_ending=int((near & _ending(column, frame, 0)).sum()),
         n_near_half_way=int(half_way.sum()),
-        n_ending_half_way=int(
-            (half_way & _ending(column, frame, frame.window_px // 2)).sum()
-        ),
+        n_ending_half_way=int((half_way & _ending(column, frame, half_px)).sum()),
     )
 
 
@@ -136,32 +131,14 @@ def _covered_px(distance_px: float, length: int, period: int) -> float:
     return ends_px + (n_lines - 1) * min(2 * distance_px, period)
 
 
-def _near_lines(y_px: Floats, x_px: Floats, frame: Frame, before_px: int) -> Flags:
-    """Return which points are near a line that lies ``before_px`` before a seam."""
-    near = np.zeros(y_px.size, np.bool_)
-    for at_px, lines in zip((y_px, x_px), _lines(frame, before_px), strict=True):
-        if lines.size:
-            after = np.searchsorted(lines, at_px)
-            around = np.clip([after - 1, after], 0, lines.size - 1)
-            near |= np.abs(lines[around] - at_px).min(axis=0) < NEAR_PX
-    return near
-
-
-def _ending(column: Mapping[str, Floats], frame: Frame, before_px: int) -> Flags:
+def _ending(
+    column: Mapping[str, NDArray[np.float64]], frame: Frame, before_px: int
+) -> NDArray[np.bool_]:
     """Return which nuclei have a side of their extent ``before_px`` before a seam."""
     ending = np.zeros(column["area_um2"].size, np.bool_)
-    for axis, lines in zip("yx", _lines(frame, before_px), strict=True):
+    for axis, length in zip("yx", frame.canvas_shape, strict=True):
+        lines = np.arange(frame.window_px, length, frame.window_px) - before_px
         for side in ("min", "max"):
             side_px = np.rint(column[f"{axis}{side}_l0_px"] / frame.downsample)
             ending |= np.isin(side_px, lines)
     return ending
-
-
-def _lines(frame: Frame, before_px: int) -> tuple[Ints, Ints]:
-    """Return where lines that lie ``before_px`` before the seams cross y and x."""
-    height, width = frame.canvas_shape
-    step = frame.window_px
-    return (
-        np.arange(step, height, step) - before_px,
-        np.arange(step, width, step) - before_px,
-    )
