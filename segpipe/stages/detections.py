@@ -28,9 +28,9 @@ from segpipe.stages._answers import Answers, Labelled
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import DETECTIONS
 from segpipe.stitching.ownership import Claims, Ownership, claims_of, n_too_large
-from segpipe.stores.durable import remove, replacing
+from segpipe.stores.durable import remove
 from segpipe.stores.layout import Layout
-from segpipe.stores.sealed import read_sealed, seal
+from segpipe.stores.sealed import read_sealed, write_sealed
 
 _COUNT_BYTES = 8
 """At the start of a file: how many detections were too large to be claimed."""
@@ -56,11 +56,8 @@ def write(
         seen = on_canvas(said, window.input_box(plan.windows.core(index)))
         claims = claims_of(seen, index, ownership)
         dropped = n_too_large(seen, index, ownership)
-        with replacing(_path(plan, index)) as temporary:
-            temporary.write_bytes(
-                dropped.to_bytes(_COUNT_BYTES, "little") + to_bytes(claims.detections)
-            )
-            seal(temporary)
+        content = dropped.to_bytes(_COUNT_BYTES, "little") + to_bytes(claims.detections)
+        write_sealed(_path(plan, index), content)
 
 
 def decode(plan: Plan, box: Box) -> Scored:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from segpipe.stores.durable import replacing
+
 SEAL_BYTES = 8
 """At the end of a file: the magic, and the CRC-32 of all before it."""
 _MAGIC = b"SEAL"
@@ -20,6 +22,12 @@ def seal(path: Path) -> None:
     crc = _crc(path)
     with path.open("ab") as file:
         file.write(_seal_of(crc))
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write a file that ends in the checksum of its content, durably."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content + _seal_of(zlib.crc32(content)))
 
 
 def read_sealed(path: Path) -> bytes:

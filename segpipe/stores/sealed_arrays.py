@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from segpipe.stores.durable import replacing
-from segpipe.stores.sealed import read_sealed, seal
+from segpipe.stores.sealed import read_sealed, write_sealed
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -19,9 +18,7 @@ Arrays = dict[str, NDArray[Any]]
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Write arrays to a file, durably."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(whole))
-        seal(temporary)
+    write_sealed(path, save(whole))
 
 
 def read_arrays(path: Path) -> Arrays:
