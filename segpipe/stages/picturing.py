@@ -67,7 +67,7 @@ def _overview(plan: Plan, nuclei: pd.DataFrame, every: int) -> RGB:
     """Draw the whole slide and close looks."""
     mpp, shape = plan.canvas.mpp, plan.canvas.shape
     y_px, x_px = (nuclei[name].to_numpy() / mpp for name in ("y_um", "x_um"))
-    side_px = round(SIDE_UM / mpp)
+    side_px = plan.canvas.px(SIDE_UM)
     boxes = choose_boxes(y_px, x_px, canvas_shape=shape, side_px=side_px)
     return draw_overview(
         Overview(

@@ -30,6 +30,10 @@ class Canvas(Frozen):
         """All of it."""
         return Box.of_shape(self.shape)
 
+    def px(self, length_um: float) -> int:
+        """Return a length in canvas pixels, rounded."""
+        return round(length_um / self.mpp)
+
     @property
     def ratio(self) -> Fraction:
         """Level pixels per canvas pixel, exactly."""

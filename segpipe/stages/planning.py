@@ -107,7 +107,7 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
         tiles=tiles,
         tissue_tiles=_touching(tiles, windows, tissue_windows, ref.beyond_px),
         halo_px=max(settings.halo_px, ref.support_px + 1),
-        measure_margin_px=round(settings.max_extent_um / canvas.mpp),
+        measure_margin_px=canvas.px(settings.max_extent_um),
         price=price(canvas, ref, settings, len(tissue_windows)),
         keys={},
         result_key="",

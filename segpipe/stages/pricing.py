@@ -57,7 +57,7 @@ def price(
     per_px = find_network(network.name).activation_bytes_per_px
     window_bytes = network.input_px**2 * per_px
     decoded_px = (settings.tile_px + 2 * (network.support_px + 1)) ** 2
-    margin_px = 2 * round(settings.max_extent_um / canvas.mpp)
+    margin_px = 2 * canvas.px(settings.max_extent_um)
     measured_px = (settings.tile_px + margin_px) ** 2
     tile_bytes = max(
         decoded_px * DECODING_BYTES_PER_PX + _deciding_bytes(network, settings),
@@ -105,7 +105,7 @@ def _joining_bytes(canvas: Canvas, settings: Settings) -> int:
     Of these there are a row group that is being sorted, twice, and one to be written.
     """
     tiles = TileGrid(shape=canvas.shape, tile_px=settings.tile_px)
-    reach_px = round(settings.max_extent_um / canvas.mpp)
+    reach_px = canvas.px(settings.max_extent_um)
     block_px = Blocks(tiles=tiles, reach_px=reach_px).grid.tile_px
     window_px = (block_px + 2 * (reach_px + settings.tile_px)) ** 2
     joined = int(min(window_px, canvas.box.area) * NUCLEI_PER_PX)
