@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from render import filled
 
+from contest import DOCS
 from contest.contenders import ABLATIONS, LIGHT, PUBLISHED, Contender
 from contest.rows import read_rows
 
-PAGE = Path(__file__).parents[1] / "networks.md"
+PAGE = DOCS / "networks.md"
 SCORES = {"dice": "Dice", "aji": "AJI", "pq": "PQ", "ap50": "AP50", "map": "mAP"}
 KUMAR, CONSEP = "kumar-16", "consep-held-out"
 NOTHING = "–"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from contest import DOCS, TILES
 from segpipe.arrays import RGB, LabelMap
 from segpipe.networks import LoadedNetwork
 from segpipe.report.overlays import inner_outlines
@@ -16,8 +16,6 @@ from segpipe.training.comparing import to_shape
 from segpipe.training.finding import answer_image
 from segpipe.training.manifest import Sample
 
-DOCS = Path(__file__).parents[1]
-TILES = DOCS.parent / "tests" / "annotated"
 PICTURE = DOCS / "networks.jpg"
 TOP, LEFT, SIDE, COLUMNS, GAP, TITLE = 40, 230, 256, 4, 8, 24
 TRUTH, FOUND = (20, 160, 60), (250, 210, 0)

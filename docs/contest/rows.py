@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from contest import DOCS
 from contest.budget import Budget, recipe_of
 from contest.contenders import Contender
 
-DOCS = Path(__file__).parents[1]
 ROWS = DOCS / "networks.json"
 FOLLOWS = {"steps", "warmup_steps", "ema", "save_every"}
 """Fields of a recipe that follow from what the budget buys."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from segpipe.networks import load
 from segpipe.training.annotated import read_annotated
-from segpipe.training.calibrate import calibrate
+from segpipe.training.calibrate import calibrate, chosen_constants
 from segpipe.training.evaluating import evaluate
 from segpipe.training.export import annotate_card
 from segpipe.training.finding import NetworkFinder, answer_image
@@ -42,12 +42,7 @@ def calibrated(weights: Path, recipe: Recipe, *, n_images: int, device: str) -> 
     loaded = replace(loaded, decoding=loaded.network.decoding())
     predicted = [(image, answer_image(loaded, image)) for image in images]
     best, _ = calibrate(loaded, predicted, loaded.network.decoding.CHOICES, rounds=1)
-    own = {
-        one.name: getattr(best, one.name)
-        for one in fields(best)
-        if getattr(best, one.name) != one.default
-    }
-    annotate_card(weights, decoding=own)
+    annotate_card(weights, decoding=chosen_constants(best))
 
 
 def scored(weights: Path, recipe: Recipe, out: Path, *, device: str) -> Scores:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from contest import TILES
 from segpipe.arrays import Planes, to_planes
 from segpipe.networks import (
     AnyNetwork,
@@ -26,7 +27,6 @@ from segpipe.networks import (
 from segpipe.networks._inference import CPU_BATCH, GPU_BATCH, windows_of
 from segpipe.networks._weights import write_weights
 
-TILES = Path(__file__).parents[2] / "tests" / "annotated"
 TILE_MPP = 0.25
 SIDES: Mapping[str, int] = {"cpu": 1, "cuda": 4}
 """Windows a side of the timed square, none of them cut off; a GPU takes eight."""

@@ -79,11 +79,7 @@ def calibrate_weights(
     best, _ = calibrate(
         loaded, predicted, loaded.network.decoding.CHOICES, progress=progress
     )
-    constants = {
-        field.name: getattr(best, field.name)
-        for field in fields(best)
-        if getattr(best, field.name) != field.default
-    }
+    constants = chosen_constants(best)
     annotate_card(weights, decoding=constants)
     return Calibration(
         constants=constants,
@@ -115,6 +111,15 @@ def objectives(
             values = by_set.setdefault(annotated.sample.set, [])
             values.append((row["pq"] + row["aji"]) / 2)
     return {name: mean(values) for name, values in sorted(by_set.items())}
+
+
+def chosen_constants(decoding: Any) -> dict[str, Any]:  # noqa: ANN401 - any network's
+    """Return the constants of a decoder that are not its defaults, for a card."""
+    return {
+        field.name: getattr(decoding, field.name)
+        for field in fields(decoding)
+        if getattr(decoding, field.name) != field.default
+    }
 
 
 def calibrate(  # noqa: PLR0913 - each is a choice of the caller
