@@ -20,6 +20,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from segpipe.networks._imagenet import load_features
+from segpipe.networks._layers import DepthwiseConv
 
 MEAN = (127.0, 127.0, 127.0)
 STD = (128.0, 128.0, 128.0)
@@ -66,9 +67,7 @@ class InvertedResidual(nn.Module):
         if expansion > 1:
             self._expand_conv = nn.Conv2d(n_in, wide, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(wide)
-        self._depthwise_conv = nn.Conv2d(
-            wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False
-        )
+        self._depthwise_conv = DepthwiseConv(wide, kernel, stride=stride)
         self._bn1 = nn.BatchNorm2d(wide)
         self._project_conv = nn.Conv2d(wide, n_out, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(n_out)

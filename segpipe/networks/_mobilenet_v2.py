@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from segpipe.networks._imagenet import load_features
+from segpipe.networks._layers import DepthwiseConv
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -44,13 +45,9 @@ _LAST = (0, 1, 2, 4, 6)
 """Stages that end in the features at strides 2, 4, 8, 16 and 32."""
 
 
-def _filtered(
-    n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
+def _filtered(conv: nn.Conv2d) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU6(inplace=True),
+        conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU6(inplace=True)
     )
 
 
@@ -61,10 +58,10 @@ class InvertedResidual(nn.Module):
         super().__init__()
         wide = n_in * expansion
         self._adds = stride == 1 and n_in == n_out
-        widening = [_filtered(n_in, wide, 1)] if expansion > 1 else []
+        widening = [nn.Conv2d(n_in, wide, 1, bias=False)] if expansion > 1 else []
         self.conv = nn.Sequential(
-            *widening,
-            _filtered(wide, wide, 3, stride, groups=wide),
+            *map(_filtered, widening),
+            _filtered(DepthwiseConv(wide, 3, stride=stride)),
             nn.Conv2d(wide, n_out, 1, bias=False),
             nn.BatchNorm2d(n_out),
         )
@@ -84,7 +81,8 @@ class MobileNetV2(nn.Module):
         """Channels of the features at strides 2, 4, 8, 16 and 32."""
         ends = tuple(accumulate(stage.n_blocks for stage in STAGES))
         self._ends = tuple(ends[at] for at in _LAST)
-        self.features = nn.ModuleList((_filtered(3, STEM, 3, 2), *_blocks()))
+        stem = nn.Conv2d(3, STEM, 3, 2, 1, bias=False)
+        self.features = nn.ModuleList((_filtered(stem), *_blocks()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map standardised (B, 3, H, W) to ``widths`` channels at five strides."""

@@ -28,7 +28,7 @@ from segpipe.decoding.boundary import ContourDecoding
 from segpipe.errors import UnknownNetwork
 from segpipe.networks import contour
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._layers import GREY, ConvBlock, Standardise, raised
+from segpipe.networks._layers import GREY, ConvBlock, DepthwiseConv, Standardise, raised
 from segpipe.networks._network import Network, Window
 
 RATES = (6, 12, 18)
@@ -52,7 +52,7 @@ class SeparableConv(nn.Sequential):
         self, n_in: int, n_out: int, *, stride: int = 1, dilation: int = 1
     ) -> None:
         super().__init__(
-            nn.Conv2d(n_in, n_in, 3, stride, dilation, dilation, n_in, bias=False),
+            DepthwiseConv(n_in, 3, stride=stride, dilation=dilation),
             nn.BatchNorm2d(n_in),
             nn.ReLU(inplace=True),
             nn.Conv2d(n_in, n_out, 1, bias=False),

@@ -10,6 +10,7 @@ import torch
 from segpipe.errors import SettingsError, UnknownNetwork, WeightsError
 from segpipe.networks import network
 from segpipe.networks._encoders import ENCODERS, encoder
+from segpipe.networks._layers import DepthwiseConv
 from segpipe.training.pretrained import load_encoder
 
 KEYS = Path(__file__).parents[1] / "golden" / "networks" / "encoder_keys.json"
@@ -117,3 +118,21 @@ def test_timms_encoders_work_or_say_what_is_missing():
     prob, typed = module(torch.rand(1, 3, 64, 96) * 255)
     assert prob.shape == (1, 1, 64, 96)
     assert typed.shape == (1, 2, 64, 96)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_depthwise_filters_are_float32_on_a_cpu_also_in_half_precision(
+    stride, dilation
+):
+    torch.manual_seed(0)
+    conv = DepthwiseConv(6, 5, stride=stride, dilation=dilation)
+    x = torch.randn(2, 6, 20, 20).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    assert y.dtype == torch.float32
+    assert y.shape[-1] == 20 // stride
+    assert torch.equal(y, conv(x.detach().float()))
+    y.square().sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+    assert x.grad.any()
+    assert conv.weight.grad.dtype == torch.float32
