@@ -17,11 +17,12 @@ from segpipe.stages.plan import Canvas
 from segpipe.tiling.grid import TileGrid
 
 TOLERANCE = 0.04
-"""A whole number of level pixels per canvas pixel is preferred if the canvas is then
-within this share of the wanted mpp: no network notices, and nothing is blurred."""
+"""A whole number of level pixels per canvas pixel, or of canvas pixels per level pixel,
+is preferred if the canvas is then within this share of the wanted mpp: no network
+notices, and nothing is blurred."""
 
-MOST_ENLARGED = 2
-"""A slide coarser than this many times the wanted mpp has no detail to find."""
+COARSEST_MPP = 1.0
+"""Where a pixel is larger, a nucleus is six of them across or less: nothing to find."""
 
 
 def choose_canvas(levels: Sequence[Level], slide_mpp: float, mpp: float) -> Canvas:
@@ -42,13 +43,14 @@ def choose_canvas(levels: Sequence[Level], slide_mpp: float, mpp: float) -> Canv
     Raises
     ------
     MppImplausible
-        If the slide is more than ``MOST_ENLARGED`` times too coarse.
+        If the slide is coarser than both ``mpp`` and ``COARSEST_MPP``.
     """
-    if slide_mpp > MOST_ENLARGED * mpp * (1 + TOLERANCE):
+    coarsest = max(mpp, COARSEST_MPP)
+    if slide_mpp > coarsest * (1 + TOLERANCE):
         message = (
-            f"The slide has {slide_mpp:.4g} um per pixel; at most "
-            f"{MOST_ENLARGED * mpp:.4g} is fine enough for nuclei to be seen. Scan it "
-            "at a higher resolution, or pass --mpp if the file states it wrong."
+            f"The slide has {slide_mpp:.4g} um per pixel; at most {coarsest:.4g} is "
+            "fine enough for nuclei to be seen. Scan it at a higher resolution, or "
+            "pass --mpp if the file states it wrong."
         )
         raise MppImplausible(message)
     limit = mpp * (1 + TOLERANCE)
@@ -69,10 +71,10 @@ def choose_canvas(levels: Sequence[Level], slide_mpp: float, mpp: float) -> Canv
 
 
 def _scale(wanted: float) -> Fraction:
-    """Return ``wanted`` as a whole number if one is near, else as a simple fraction."""
-    whole = max(1, round(wanted))
+    """Return ``wanted`` as n or 1 / n if one is near, else as a simple fraction."""
+    whole = Fraction(round(wanted)) if wanted >= 1 else Fraction(1, round(1 / wanted))
     if abs(wanted / whole - 1) <= TOLERANCE:
-        return Fraction(whole)
+        return whole
     return Fraction(wanted).limit_denominator(1000)
 
 
