@@ -104,7 +104,7 @@ def _show_slide(console: Console, row: SlideRow, out: Path) -> None:
         f"[bold]{row.nuclei_per_mm2:,.0f}[/] per mm²"
     )
     console.print(f"  resolution  {row.mpp:g} µm per pixel, {_shape(row)}")
-    console.print(f"  network     {row.network} at {row.canvas_mpp:g} µm per pixel")
+    console.print(f"  network     {row.network} at {row.segmented_at}")
     times = "  ".join(
         f"{stage} {duration(row.seconds[stage])}"
         for stage in STAGES

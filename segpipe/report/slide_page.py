@@ -147,7 +147,7 @@ def _facts(row: SlideRow) -> dict[str, str]:
     return {
         "Size": f"{width:,} × {height:,} px in {row.n_levels} levels",
         "Resolution": f"{row.mpp:.4g} µm per pixel" if row.mpp else "unknown",
-        "Segmented at": f"{row.canvas_mpp:.4g} µm per pixel" if row.canvas_mpp else "—",
+        "Segmented at": row.segmented_at,
         "Reader": row.reader,
         "Network": row.network,
         "Weights (sha256)": row.weights_sha256,

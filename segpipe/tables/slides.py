@@ -17,6 +17,8 @@ from segpipe.stores.durable import replacing
 from segpipe.tables.seams import SeamCheck
 
 STAGES = ("tile", "predict", "label", "stitch", "measure")
+ENLARGED = 1.05
+"""A slide's pixels are called enlarged beyond this."""
 """Stages whose seconds have a column ``seconds_<stage>``."""
 
 
@@ -73,6 +75,15 @@ class SlideRow:
     def nuclei_per_mm2(self) -> float:
         """Nuclei by area of tissue; 0 without tissue."""
         return self.n_nuclei / self.tissue_mm2 if self.tissue_mm2 else 0.0
+
+    @property
+    def segmented_at(self) -> str:
+        """The canvas for people: its resolution, and that the slide was enlarged."""
+        if self.mpp is None or self.canvas_mpp is None:
+            return "—"
+        enlarged = self.mpp / self.canvas_mpp
+        more = f", enlarged {enlarged:.3g} times" if enlarged > ENLARGED else ""
+        return f"{self.canvas_mpp:.4g} µm per pixel{more}"
 
     def to_json(self) -> str:
         """Return the row as JSON, keys sorted."""

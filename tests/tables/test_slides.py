@@ -80,3 +80,17 @@ def test_a_damaged_table_of_slides_is_refused(tmp_path):
     (tmp_path / "slides.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreDamaged, match=r"slides\.parquet"):
         read_slides(tmp_path / "slides.parquet")
+
+
+@pytest.mark.parametrize(
+    ("slide_mpp", "canvas_mpp", "said"),
+    [
+        (0.2527, 0.5054, "0.5054 µm per pixel"),
+        (0.2527, 0.2527, "0.2527 µm per pixel"),
+        (0.499, 0.2495, "0.2495 µm per pixel, enlarged 2 times"),
+    ],
+)
+def test_people_are_told_that_a_slide_was_enlarged(slide_mpp, canvas_mpp, said):
+    row = replace(DONE, mpp=slide_mpp, canvas_mpp=canvas_mpp)
+    assert row.segmented_at == said
+    assert FAILED.segmented_at == "—"
