@@ -3,12 +3,12 @@ import pickle
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from segpipe.errors import UnknownNetwork, WeightsError
 from segpipe.networks import Card, cached_network, card_of, load, network, weights_file
 from segpipe.networks import _loading as loading
-from segpipe.networks._weights import write_weights
+from segpipe.networks._weights import read_weights, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,20 @@ def test_a_truncated_file_is_refused_even_if_the_card_agrees(weights):
     card.write_text(card.read_text().replace(card_of(weights).sha256, new))
     with pytest.raises(WeightsError, match="damaged"):
         load(weights)
+
+
+@pytest.mark.parametrize("start", [b"\x80", b"PK"])
+def test_weights_whose_length_of_header_looks_like_a_pickle_are_read(tmp_path, start):
+    path, wanted = tmp_path / "w.safetensors", torch.ones(3)
+    near = int.from_bytes(start, "little")
+    for n in range(max(0, near - 200), near + 200):
+        content = save({"w": wanted}, metadata={"pad": "x" * n})
+        if content.startswith(start):
+            break
+    assert content.startswith(start)
+    path.write_bytes(content)
+    state = read_weights(path, hashlib.sha256(content).hexdigest())
+    assert torch.equal(state["w"], wanted)
 
 
 class _Trap:
