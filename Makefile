@@ -68,6 +68,7 @@ deploy-test: $(VENV)/.made ## Start real services, check images and manifests (m
 docs: $(VENV)/.made ## Write the facts of the code into the docs
 	@$(BIN)/python docs/render.py
 	@$(BIN)/python docs/render_augmentation.py
+	@$(BIN)/python docs/render_gating.py
 	@$(BIN)/python docs/compare_networks.py page
 
 clean: ## Remove what make made

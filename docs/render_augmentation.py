@@ -28,6 +28,7 @@ TILES = DOCS.parent / "tests" / "annotated"
 PICTURE = DOCS / "augmentation.jpg"
 SIDE, ZOOM, COLUMNS, GAP, TITLE = 112, 2, 4, 8, 26
 CENTRE = (109.5, 127.5)
+MPP = 0.5
 OLD, NEW = (20, 160, 60), (250, 210, 0)
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -54,20 +55,20 @@ def tile(name: str) -> Annotated:
     """Read one of the annotated tiles that the tests use."""
     image, labels = (TILES / f"{name}.{end}" for end in ("jpg", "png"))
     sample = Sample(set="tnbc", id=name, split="", image=image, labels=labels, mpp=0.25)
-    return at_mpp(read_annotated(sample), 0.5)
+    return read_annotated(sample)
 
 
 def drawn(aug: Augmentation, seed: int) -> tuple[Scene, int]:
     """Draw the patch at one place; return it and the highest id that isn't pasted."""
     rng = np.random.default_rng(seed)
-    giver = tile("09_1")
+    giver = at_mpp(tile("09_1"), MPP)
     whole = [nucleus for nucleus in nuclei_of(giver) if nucleus.whole]
 
     def draw() -> Cutout:
         nucleus = whole[rng.integers(len(whole))]
         return cut_out(giver, nucleus, aug.copy_paste, rng)
 
-    scene = look_up(tile("10_1"), *sampling_field(SIDE, CENTRE, aug, rng))
+    scene = look_up(at_mpp(tile("10_1"), MPP), *sampling_field(SIDE, CENTRE, aug, rng))
     last = int(scene.labels.max())
     scene = paste_nuclei(scene, draw, aug.copy_paste, rng)
     rgb = degrade(stain_jitter(scene.rgb, aug, rng), aug, rng)

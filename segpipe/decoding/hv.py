@@ -41,15 +41,15 @@ class HVDecoding:
 
     CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "foreground": (0.4, 0.45, 0.5, 0.55, 0.6),
-        "smooth_px": (0, 1),
-        "slope_px": (1, 2, 3),
-        "marker_fall": (0.0, 0.01, 0.02, 0.03, 0.04, 0.06),
+        "smooth_px": (0, 1, 2),
+        "slope_px": (1, 2, 3, 4, 5, 6),
+        "marker_fall": (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06),
         "marker_core": (0.6, 0.7, 0.8, 0.9, 1.0),
-        "marker_open_px": (0, 1, 2),
-        "min_marker_px": (4, 8, 12, 16, 20),
-        "edge_cost": (30, 60, 120),
+        "marker_open_px": (0, 1, 2, 3),
+        "min_marker_px": (4, 8, 12, 16, 24, 32, 48, 64),
+        "edge_cost": (30, 60, 120, 240),
     }
-    """What calibrating tries."""
+    """What calibrating tries, for networks at 0.25 and at 0.5 um per pixel."""
 
     foreground: float = 0.5
     """Smoothed probability from which a pixel is foreground, in (0, 1)."""

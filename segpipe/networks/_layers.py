@@ -60,15 +60,17 @@ def raised(x: Tensor, to: Tensor) -> Tensor:
     )
 
 
-class SkipBlock(nn.Module):
-    """Upsample by two to the skip's size, append the skip, convolve."""
+class Rise(nn.Module):
+    """Upsample to a skip's size, append the skip, convolve twice: U-Net's way up."""
 
     def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
         super().__init__()
-        self.conv: nn.Module = ConvBlock(n_in + n_skip, n_out)
+        self.conv = nn.Sequential(
+            ConvBlock(n_in + n_skip, n_out), ConvBlock(n_out, n_out)
+        )
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """Merge (B, n_in, h, w) with (B, n_skip, 2h, 2w) to (B, n_out, 2h, 2w)."""
+        """Merge (B, n_in, h, w) with (B, n_skip, H, W) to (B, n_out, H, W)."""
         raised = functional.interpolate(deep, size=skip.shape[-2:], mode="nearest")
         merged: Tensor = self.conv(torch.cat((raised, skip), dim=1))
         return merged

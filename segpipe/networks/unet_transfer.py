@@ -22,7 +22,7 @@ from torch.nn import functional
 from segpipe.decoding.boundary import RegionDecoding
 from segpipe.networks import contour, hoverlite, unet
 from segpipe.networks._encoders import Encoder, encoder
-from segpipe.networks._layers import ConvBlock, SkipBlock
+from segpipe.networks._layers import ConvBlock, Rise
 from segpipe.networks._network import Head, Network, Window
 
 WIDTHS = (128, 64, 48, 32)
@@ -31,14 +31,6 @@ TOP = 16
 """Channels at full resolution."""
 DEFAULT = "efficientnet_lite0"
 VARIANTS = ("mobilenetv2",)
-
-
-class Rise(SkipBlock):
-    """Upsample to the skip's size, append the skip, convolve twice."""
-
-    def __init__(self, n_in: int, n_skip: int, n_out: int) -> None:
-        super().__init__(n_in, n_skip, n_out)
-        self.conv = nn.Sequential(self.conv, ConvBlock(n_out, n_out))
 
 
 class TransferUNet(nn.Module):

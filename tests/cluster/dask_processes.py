@@ -9,7 +9,7 @@ from segpipe.stages.slide import segment_slide
 from segpipe.stores.layout import Layout
 from tasks.mapping import dask_map
 
-CHOICES = {"tile_px": 256, "device": "cpu", "report": False}
+CHOICES = {"tile_px": 512, "device": "cpu", "report": False}
 
 
 def table_bytes(out):

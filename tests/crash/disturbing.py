@@ -36,7 +36,7 @@ from segpipe.stores.layout import Layout
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cmu-1-small-region.svs"
 CUT = Box(1200, 700, 2224, 2236)
-TILE_PX = 192
+TILE_PX = 384
 SLIDES = ("a", "b", "c", "d")
 
 TARGETS = ("worker", "scheduler", "flow", "server")

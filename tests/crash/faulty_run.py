@@ -97,7 +97,7 @@ def try_out(fault: str, stage: str, moment: str, slide: str, folder: str) -> Non
     mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder]
     subprocess.run(mount, check=True)
     words = ["run", slide, "--out", str(out), "--serial", "--device", "cpu"]
-    words += ["--tile-px", "192"]
+    words += ["--tile-px", "384"]
     python = [sys.executable, "-P"]
     faulty = [*python, __file__, "with", fault, stage, moment, folder, *words]
     code, said = run(faulty)

@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "cmu-1-small-region.svs"
 @pytest.fixture(scope="session")
 def settings():
     return Settings(
-        keep=frozenset({"image", "maps"}), tile_px=256, device="cpu", workers=2
+        keep=frozenset({"image", "maps"}), tile_px=512, device="cpu", workers=2
     )
 
 

@@ -46,7 +46,7 @@ def test_run_says_all_in_one_json_object_and_then_has_nothing_to_do(
 ):
     def run_again():
         ended = segpipe(
-            "run", slide.path, "--out", tmp_path, "--json", "--tile-px", "256"
+            "run", slide.path, "--out", tmp_path, "--json", "--tile-px", "512"
         )
         assert ended.exit_code == 0, ended.output
         return json.loads(ended.stdout)
@@ -66,7 +66,7 @@ def test_run_says_all_in_one_json_object_and_then_has_nothing_to_do(
 
 def test_the_summary_says_what_was_found_and_where(slide, serial):
     ended = segpipe(
-        "run", slide.path, "--out", serial, "--serial", "--tile-px", "256",
+        "run", slide.path, "--out", serial, "--serial", "--tile-px", "512",
         "--keep", "image,maps", "--workers", "2", "--device", "cpu",
     )  # fmt: skip
     assert ended.exit_code == 0, ended.output
@@ -89,7 +89,7 @@ def test_a_slide_that_is_refused_ends_with_2_and_is_quarantined(tmp_path, broken
 
 
 def test_quiet_says_only_what_went_wrong(tmp_path, broken, slide, serial):
-    same = ("--serial", "--tile-px", "256", "--keep", "image,maps", "--quiet")
+    same = ("--serial", "--tile-px", "512", "--keep", "image,maps", "--quiet")
     ended = segpipe("run", slide.path, "--out", serial, *same)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
     ended = segpipe("run", broken, "--out", tmp_path / "out", *same)
@@ -100,7 +100,7 @@ def test_quiet_says_only_what_went_wrong(tmp_path, broken, slide, serial):
 def test_log_and_metrics_are_kept_where_asked(tmp_path, slide, serial):
     log, metrics = tmp_path / "run.jsonl", tmp_path / "segpipe.prom"
     ended = segpipe(
-        "run", slide.path, "--out", serial, "--serial", "--tile-px", "256",
+        "run", slide.path, "--out", serial, "--serial", "--tile-px", "512",
         "--keep", "image,maps", "--log-file", log, "--metrics-file", metrics,
     )  # fmt: skip
     assert ended.exit_code == 0, ended.output
@@ -190,10 +190,10 @@ def test_debug_shows_where_an_error_arose():
 
 def test_plan_says_what_a_run_would_cost_and_writes_nothing(tmp_path, slide):
     out = tmp_path / "out"
-    ended = segpipe("plan", slide.path, "--out", out, "--tile-px", "256")
+    ended = segpipe("plan", slide.path, "--out", out, "--tile-px", "512")
     assert ended.exit_code == 0, ended.output
     plan = json.loads(ended.stdout)
-    assert plan["canvas"]["mpp"] == pytest.approx(0.499)
+    assert plan["canvas"]["mpp"] == pytest.approx(0.2495)
     assert plan["n_tissue_windows"] == 2
     assert plan["price"]["worker_bytes"] > 0
     assert not out.exists()

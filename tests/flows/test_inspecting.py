@@ -31,7 +31,7 @@ def test_a_finished_slide_has_nothing_to_do(out):
     facts = json.loads(segpipe("inspect", out, "cut", "--json"))
     assert facts["now"]["is_done"]
     assert facts["holder"] is None
-    assert facts["settings"]["tile_px"] == 256
+    assert facts["settings"]["tile_px"] == 512
 
 
 def test_an_option_says_what_it_would_run_again_and_why(out, tmp_path):

@@ -64,7 +64,7 @@ def test_a_whole_image_is_its_windows_on_the_lattice(loaded):
 
 
 def test_windows_of_another_size_are_refused(loaded):
-    with pytest.raises(ShapeMismatch, match=r"\(B, 3, 640, 640\)"):
+    with pytest.raises(ShapeMismatch, match=r"\(B, 3, 1280, 1280\)"):
         predict_windows(loaded, np.zeros((1, 3, 512, 512), np.uint8))
 
 

@@ -103,7 +103,7 @@ def test_a_network_without_shipped_weights_says_so(tmp_path, monkeypatch):
 def test_shipped_weights_load_and_name_their_types():
     loaded = load("hoverlite")
     assert loaded.card.types == ("other", "inflammatory", "epithelial", "spindle")
-    assert loaded.card.mpp == 0.5
+    assert loaded.card.mpp == 0.25
     assert loaded.card.licence
 
 
@@ -157,16 +157,16 @@ def test_a_pickle_is_refused_unread(weights, write):
 
 def test_weights_that_are_no_numbers_are_refused(weights):
     def change(state):
-        state["top.0.weight"][0, 0, 0, 0] = float("nan")
+        state["top.0.0.weight"][0, 0, 0, 0] = float("nan")
 
     spoil(weights, change)
-    with pytest.raises(WeightsError, match=r"1 tensors not finite.*top\.0\.weight"):
+    with pytest.raises(WeightsError, match=r"1 tensors not finite.*top\.0\.0\.weight"):
         load(weights)
 
 
 def test_foreign_and_missing_names_are_refused(weights):
     def change(state):
-        state["stranger"] = state.pop("top.0.weight")
+        state["stranger"] = state.pop("top.0.0.weight")
 
     spoil(weights, change)
     with pytest.raises(

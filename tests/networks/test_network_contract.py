@@ -45,11 +45,11 @@ def batch_of_targets(
 
 @cache
 def fed_px(network: Network) -> int:
-    """Side of the smallest input that answers for 16 px or more and isn't tiny."""
+    """Side of the smallest input that answers for 16 px or more, two steps wide."""
     largest = network.window.input_px
     with torch.device("meta"):
         answered = network.build(0)(torch.empty(1, 3, largest, largest))[0].shape[-1]
-    least = max(64, 16 + largest - answered)
+    least = max(64, 2 * network.step_px, 16 + largest - answered)
     return least + (largest - least) % network.step_px
 
 

@@ -18,7 +18,7 @@ EXAMPLE = ROOT / "examples" / "cmu-1-small-region.svs"
 @pytest.fixture(scope="session")
 def crop_rgb():
     with open_slide(EXAMPLE) as slide:
-        return slide.read(Box(1500, 900, 2120, 1540), 0)
+        return slide.read(Box(1500, 900, 1990, 1540), 0)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def tiny(tmp_path_factory, crop_rgb):
 
 @pytest.fixture(scope="session")
 def settings():
-    return Settings(keep=frozenset({"image", "maps"}), tile_px=256, report=False)
+    return Settings(keep=frozenset({"image", "maps"}), tile_px=512, report=False)
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def test_what_a_run_no_longer_keeps_is_removed(layout, crop):
     dropped = {"image", "maps", "scratch.zarr", "instances"}
     assert names == dropped | {"tile", "predict", "label", "stitch"}
     assert layout.store("crop").joinpath("labels/nuclei/0/zarr.json").exists()
-    keeping_none = Settings(tile_px=256, report=False)
+    keeping_none = Settings(tile_px=512, report=False)
     assert segment_slide(crop, layout.out, keeping_none).n_nuclei > 100
 
 

@@ -93,7 +93,7 @@ def test_a_run_agrees_with_itself_wholly(folders, tmp_path):
 
 
 def test_two_tilings_agree_wholly(undisturbed, crop, settings, tmp_path):
-    other = settings.model_copy(update={"tile_px": 320})
+    other = settings.model_copy(update={"tile_px": 640})
     segment_slide(crop, tmp_path / "b", other)
     facts = facts_of(compare(undisturbed, tmp_path / "b").cohort)
     assert facts["n_a"] > 100

@@ -111,7 +111,7 @@ def test_settings_that_may_matter_make_it_look_closer(slide, layout, settings, c
 @pytest.mark.parametrize(
     "changed",
     [
-        {"tile_px": 512},
+        {"tile_px": 256},
         {"halo_px": 64},
         {"workers": 2},
         {"report": True},

@@ -18,7 +18,7 @@ from segpipe.stores.layout import Layout
 from segpipe.stores.lease_files import newest
 from segpipe.stores.ledger import Ledger
 
-SETTINGS = Settings(keep=frozenset({"image", "maps"}), tile_px=128, report=False)
+SETTINGS = Settings(keep=frozenset({"image", "maps"}), tile_px=256, report=False)
 LOSSES = [
     (StageStarted, "predict"),
     (BatchDone, "label"),

@@ -15,7 +15,7 @@ from segpipe.errors import NoTissue
 from segpipe.stages.slide import segment_slide
 
 ANNOTATED = Path(__file__).parents[1] / "annotated"
-SETTINGS = Settings(report=False, mpp=0.25, tile_px=256)
+SETTINGS = Settings(report=False, mpp=0.25, tile_px=512)
 
 
 def read_tile(name):

@@ -46,9 +46,9 @@ def test_a_run_finds_nuclei_and_says_how_many(undisturbed, crop, settings):
 @pytest.mark.parametrize(
     "tiling",
     [
-        {"tile_px": 100, "halo_px": 0},
+        {"tile_px": 200, "halo_px": 0},
         {"tile_px": 1024, "halo_px": 200},
-        {"tile_px": 193, "halo_px": 7},
+        {"tile_px": 387, "halo_px": 7},
     ],
 )
 def test_no_tiling_changes_a_byte(undisturbed, crop, settings, tmp_path, tiling):
@@ -62,9 +62,9 @@ def test_shards_change_nothing_but_their_files(
 ):
     monkeypatch.setattr(slide_store, "MAX_CHUNK_PX", 64)
     monkeypatch.setattr(slide_store, "MIN_CHUNK_PX", 16)
-    segment_slide(crop, tmp_path, settings.model_copy(update={"tile_px": 192}))
+    segment_slide(crop, tmp_path, settings.model_copy(update={"tile_px": 384}))
     labels = zarr.open_array(Layout(tmp_path).store("crop") / "labels/nuclei/0")
-    assert labels.shards == (192, 192)
+    assert labels.shards == (384, 384)
     assert same(undisturbed, tmp_path)
 
 
@@ -77,10 +77,10 @@ def test_how_much_is_held_at_a_time_changes_nothing(
         nuclei_index,
         "blocks_of",
         lambda plan: Blocks(
-            tiles=plan.tiles, reach_px=plan.measure_margin_px, least_px=64
+            tiles=plan.tiles, reach_px=plan.measure_margin_px, least_px=128
         ),
     )
-    smaller = settings.model_copy(update={"tile_px": 64, "max_extent_um": 60.0})
+    smaller = settings.model_copy(update={"tile_px": 128, "max_extent_um": 60.0})
     segment_slide(crop, tmp_path / "held", smaller)
     assert len(list((tmp_path / "held").rglob("blocks/*-ids.*"))) > 9
     monkeypatch.undo()
@@ -124,12 +124,12 @@ def killing_map(after):
 def test_a_run_killed_after_any_batch_goes_on_to_the_same_bytes(
     undisturbed, crop, settings, tmp_path
 ):
-    deaths = 0
+    deaths, finer = 0, settings.model_copy(update={"tile_px": 256})
     while True:
         try:
             recorder = Recorder()
             killer = killing_map(3 + deaths % 4)
-            segment_slide(crop, tmp_path, settings, map_=killer, listener=recorder)
+            segment_slide(crop, tmp_path, finer, map_=killer, listener=recorder)
             break
         except Killed:
             deaths += 1
@@ -184,7 +184,7 @@ def test_every_row_is_a_nucleus_of_the_label_map(undisturbed):
     labels = array(undisturbed, "labels/nuclei/0")
     areas = np.bincount(labels.ravel())[1:]
     assert np.array_equal(nuclei.nucleus_id, np.arange(1, len(areas) + 1))
-    assert np.allclose(nuclei.area_um2, areas * 0.499**2)
+    assert np.allclose(nuclei.area_um2, areas * 0.2495**2)
 
 
 def test_a_full_disk_is_named_and_the_next_run_goes_on(

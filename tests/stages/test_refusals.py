@@ -58,7 +58,7 @@ def test_no_mpp_names_the_option(tmp_path, crop_rgb):
     path = write_slide(tmp_path / "silent.tiff", crop_rgb, mpp=None)
     slide = SlideRef(id="silent", path=path)
     refused(MppMissing, "--mpp", slide, tmp_path / "out")
-    assert plan_slide(slide, Settings(mpp=0.5), tmp_path).canvas.mpp == 0.5
+    assert plan_slide(slide, Settings(mpp=0.5), tmp_path).canvas.mpp == 0.25
 
 
 @pytest.mark.parametrize("mpp", [1e-4, 50.0])
@@ -83,7 +83,7 @@ def test_no_tissue(tmp_path, white):
 
 def test_an_empty_mask_of_ones_own(tmp_path, crop):
     mask = tmp_path / "mask.png"
-    Image.fromarray(np.zeros((31, 32), np.uint8)).save(mask)
+    Image.fromarray(np.zeros((49, 64), np.uint8)).save(mask)
     refused(NoTissue, "mask.png is empty", crop, tmp_path / "out", tissue_mask=mask)
 
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 from small_slides import write_slide
 
 from segpipe.config import Settings, SlideRef
-from segpipe.networks import weights_file
+from segpipe.networks import card_of, weights_file
 from segpipe.stages import keys
 from segpipe.stages._stage import batches
 from segpipe.stages.events import BatchDone
@@ -26,7 +26,8 @@ from segpipe.stages.planning import plan_slide
 from segpipe.stages.slide import segment_slide
 
 NAMES = tuple(stage.name for stage in STAGES)
-KEEPING_ALL = Settings(keep=frozenset({"image", "maps"}), tile_px=128, report=False)
+FOREGROUND = card_of(weights_file("hoverlite")).decoding["foreground"]
+KEEPING_ALL = Settings(keep=frozenset({"image", "maps"}), tile_px=256, report=False)
 
 KEPT = (("image", "maps"), ("maps",), ())
 
@@ -116,7 +117,7 @@ class Scene:
 
 def other_card(scene):
     """The same weights with another constant of the decoder."""
-    path = scene.card(foreground=0.6)
+    path = scene.card(foreground=0.7)
     shutil.copy(weights_file("hoverlite"), path)
     return scene.slide, {"weights": path}
 
@@ -156,7 +157,7 @@ CHANGES = [
     (other_schema, NAMES[4:], "schema of the table "),
     (setting(min_area_um2=12.0), NAMES[3:], "min_area_um2 8.0 → 12.0"),
     (setting(max_extent_um=60.0), NAMES[3:], "max_extent_um 120.0 → 60.0"),
-    (other_card, NAMES[2:], "decoding.foreground 0.55 → 0.6"),
+    (other_card, NAMES[2:], f"decoding.foreground {FOREGROUND} → 0.7"),
     (other_weights, NAMES[1:], "weights sha256 "),
     (other_pixels, NAMES, "content of the slide "),
 ]
@@ -212,10 +213,10 @@ def test_an_unfinished_slide_with_other_tiles_is_labelled_anew(finished, tmp_pat
     run(slide, tmp_path, KEEPING_ALL, after=n_before + 1)
     reasons, _ = forecast(slide, tmp_path, KEEPING_ALL)
     assert reasons["label"] == ("2 of 4 units are done",)
-    finer = KEEPING_ALL.model_copy(update={"tile_px": 64})
+    finer = KEEPING_ALL.model_copy(update={"tile_px": 128})
     reasons, expected = forecast(slide, tmp_path, finer)
     assert tuple(reasons) == NAMES[2:]
-    assert reasons["label"] == ("tile_px 128 → 64",)
+    assert reasons["label"] == ("tile_px 256 → 128",)
     assert run(slide, tmp_path, finer) == expected
     assert table_bytes(tmp_path, "tiny") == table_bytes(outs["image", "maps"], "tiny")
 

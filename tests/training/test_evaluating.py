@@ -311,10 +311,11 @@ def test_test_time_is_flips_or_none(loaded):
 
 def test_predicted_maps_have_the_networks_resolution(loaded, annotated):
     coarse = replace(annotated, sample=replace(annotated.sample, mpp=0.25))
-    assert answer_image(loaded, coarse).maps["prob"].shape == (48, 48)
+    assert answer_image(loaded, coarse).maps["prob"].shape == (96, 96)
 
 
 def test_calibration_finds_a_better_constant_and_keeps_the_rest(loaded, annotated):
+    loaded = replace(loaded, decoding=loaded.network.decoding())
     targets = loaded.network.targets(annotated.labels, None, 0)
     maps = {
         head.name: quantise(head, torch.from_numpy(targets[head.name])[None])[0]
