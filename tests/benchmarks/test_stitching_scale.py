@@ -18,9 +18,12 @@ SIZES = (10**4, 10**5, 10**6, 10**7)
 
 @pytest.fixture
 def plan(tmp_path):
+    """A plan that counts all of the pattern's nuclei, 3 um² and more at 0.25 um."""
     tissue = np.full((256, 256, 3), (180, 90, 160), np.uint8)
     path = write_slide(tmp_path / "s.tif", tissue)
-    return plan_slide(SlideRef(id="s", path=path), Settings(), tmp_path / "out")
+    return plan_slide(
+        SlideRef(id="s", path=path), Settings(min_area_um2=2.0), tmp_path / "out"
+    )
 
 
 def test_a_dense_slide_is_numbered_by_its_anchors(plan):
