@@ -42,7 +42,11 @@ def test_a_dense_slide_is_numbered_by_its_anchors(plan):
 
 
 def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
-    """Eight times the tiles and the nuclei, in blocks of four by four tiles."""
+    """Eight times the tiles and the nuclei, in blocks of four by four tiles.
+
+    What other threads of the process allocate meanwhile comes on top of a peak, so the
+    least of three counts.
+    """
 
     def small_blocks(plan):
         return Blocks(tiles=plan.tiles, reach_px=100, least_px=512)
@@ -53,7 +57,7 @@ def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
         dense = dense_plan(plan, n_nuclei, tile_px=128)
         write_all_records(dense, tile_px=128)
         stitching.prepare(dense)
-        peaks.append(_peak_bytes(dense))
+        peaks.append(min(_peak_bytes(dense) for _ in range(3)))
     assert len(dense.tissue_tiles) > 600
     assert peaks[1] < 1.5 * peaks[0]
 
