@@ -76,6 +76,26 @@ class Rise(nn.Module):
         return merged
 
 
+class WayUp(nn.ModuleList):
+    """U-Net's way up from an encoder's deepest features, a `Rise` for each skip.
+
+    ``features`` are the encoder's channels from the finest to the coarsest, ``widths``
+    those of the way up from the coarsest on; spare ones are not used.
+    """
+
+    def __init__(self, features: Sequence[int], widths: Sequence[int]) -> None:
+        deep = (features[-1], *widths)
+        rows = zip(deep, features[-2::-1], widths, strict=False)
+        super().__init__(Rise(*row) for row in rows)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Map the encoder's features, finest first, to one at the finest's size."""
+        *skips, x = features
+        for block, skip in zip(self, reversed(skips), strict=True):
+            x = block(x, skip)
+        return x
+
+
 class Standardise(nn.Module):
     """Float RGB in [0, 255] to zero mean and unit variance by fixed constants."""
 

@@ -25,7 +25,7 @@ from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
 from segpipe.decoding.hv import HVDecoding, decode_hv
 from segpipe.networks._efficientnet_lite import MEAN, STD, EfficientNetLite
-from segpipe.networks._layers import ConvBlock, Rise, Standardise
+from segpipe.networks._layers import ConvBlock, Standardise, WayUp
 from segpipe.networks._network import Head, Network, Window
 from segpipe.networks._typed import (
     pixels_of,
@@ -54,11 +54,7 @@ class HoverLite(nn.Module):
         super().__init__()
         self.standardise = Standardise(MEAN, STD)
         self.encoder = EfficientNetLite()
-        features = self.encoder.widths[::-1]
-        deep = (features[0], *WIDTHS)
-        self.rise = nn.ModuleList(
-            Rise(*row) for row in zip(deep, features[1:], WIDTHS, strict=False)
-        )
+        self.rise = WayUp(self.encoder.widths, WIDTHS)
         width = WIDTHS[-1]
         self.fine = ConvBlock(12, width)
         self.top = nn.Sequential(ConvBlock(width, width), ConvBlock(width, TOP))
@@ -69,9 +65,7 @@ class HoverLite(nn.Module):
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         """Return one (B, n_channels, H, W) per head, before activation."""
         image = self.standardise(rgb)
-        *skips, x = self.encoder(functional.avg_pool2d(image, 2))
-        for block, skip in zip(self.rise, reversed(skips), strict=True):
-            x = block(x, skip)
+        x = self.rise(self.encoder(functional.avg_pool2d(image, 2)))
         x = functional.interpolate(x, scale_factor=2, mode="nearest")
         x = x + self.fine(functional.pixel_unshuffle(image, 2))
         return self._answers(self.top(x))

@@ -22,7 +22,7 @@ from torch.nn import functional
 from segpipe.decoding.boundary import RegionDecoding
 from segpipe.networks import contour, hoverlite, unet
 from segpipe.networks._encoders import Encoder, encoder
-from segpipe.networks._layers import ConvBlock, Rise
+from segpipe.networks._layers import ConvBlock, WayUp
 from segpipe.networks._network import Head, Network, Window
 
 WIDTHS = (128, 64, 48, 32)
@@ -46,22 +46,16 @@ class TransferUNet(nn.Module):
         super().__init__()
         self.standardise = on.standardise()
         self.encoder = on.build()
-        features = tuple(reversed(self.encoder.widths))  # type: ignore[arg-type]
-        widths = WIDTHS[: len(features) - 1]
-        deep = (features[0], *widths)
-        self.rise = nn.ModuleList(
-            Rise(*row) for row in zip(deep, features[1:], widths, strict=False)
-        )
-        self.top = ConvBlock(deep[-1], TOP)
+        features: tuple[int, ...] = self.encoder.widths  # type: ignore[assignment]
+        self.rise = WayUp(features, WIDTHS)
+        self.top = ConvBlock(WIDTHS[len(self.rise) - 1], TOP)
         self.heads = nn.ModuleList(
             nn.Conv2d(TOP, head.n_channels, 1) for head in heads(n_types)
         )
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         """Return one (B, n_channels, H, W) per head, before activation."""
-        *skips, x = self.encoder(self.standardise(rgb))
-        for block, skip in zip(self.rise, reversed(skips), strict=True):
-            x = block(x, skip)
+        x = self.rise(self.encoder(self.standardise(rgb)))
         raised = functional.interpolate(x, size=rgb.shape[-2:], mode="nearest")
         top = self.top(raised)
         return tuple(head(top) for head in self.heads)
