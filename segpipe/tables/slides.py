@@ -17,9 +17,9 @@ from segpipe.stores.durable import replacing
 from segpipe.tables.seams import SeamCheck
 
 STAGES = ("tile", "predict", "label", "stitch", "measure")
+"""Stages whose seconds have a column ``seconds_<stage>``."""
 ENLARGED = 1.05
 """A slide's pixels are called enlarged beyond this."""
-"""Stages whose seconds have a column ``seconds_<stage>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
