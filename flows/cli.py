@@ -81,6 +81,7 @@ def run(  # noqa: PLR0913 - each is an option
     halo_px: options.HaloPx = None,
     min_area_um2: options.MinArea = None,
     max_extent_um: options.MaxExtent = None,
+    min_prob: options.MinProb = None,
     max_quarantined: options.MaxQuarantined = None,
     retry_quarantined: options.RetryQuarantined = False,
     serial: options.Serial = False,
@@ -114,6 +115,7 @@ def run(  # noqa: PLR0913 - each is an option
             halo_px=halo_px,
             min_area_um2=min_area_um2,
             max_extent_um=max_extent_um,
+            min_prob=min_prob,
             max_quarantined=max_quarantined,
         )
         from flows.running import Request  # noqa: PLC0415
@@ -193,6 +195,7 @@ def inspect(  # noqa: PLR0913 - each is an option
     device: options.Device = None,
     min_area_um2: options.MinArea = None,
     max_extent_um: options.MaxExtent = None,
+    min_prob: options.MinProb = None,
     tile_px: options.TilePx = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
@@ -217,6 +220,7 @@ def inspect(  # noqa: PLR0913 - each is an option
                 device=device,
                 min_area_um2=min_area_um2,
                 max_extent_um=max_extent_um,
+                min_prob=min_prob,
                 tile_px=tile_px,
             )
 

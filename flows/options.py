@@ -171,7 +171,7 @@ MinArea = Annotated[
     typer.Option(
         "--min-area-um2",
         metavar="UM2",
-        help="Instances smaller than this are no nuclei. Default: 8.",
+        help="Instances smaller than this are no nuclei. Default: 4.",
         rich_help_panel=RESULTS,
     ),
 ]
@@ -181,6 +181,16 @@ MaxExtent = Annotated[
         "--max-extent-um",
         metavar="UM",
         help="Instances wider or higher than this are no nuclei. Default: 120.",
+        rich_help_panel=RESULTS,
+    ),
+]
+MinProb = Annotated[
+    float | None,
+    typer.Option(
+        "--min-prob",
+        metavar="P",
+        help="Instances whose mean probability is lower are no nuclei; 0 keeps all. "
+        "Default: what the weights were calibrated with.",
         rich_help_panel=RESULTS,
     ),
 ]

@@ -49,10 +49,12 @@ class Settings(Frozen):
     """Side of a tile in canvas pixels. A matter of memory and speed only."""
     halo_px: Annotated[int, Field(ge=0, le=1024)] = 0
     """Margin read around a tile; raised to what the decoder's support needs."""
-    min_area_um2: Annotated[float, Field(ge=0, le=1000)] = 8.0
+    min_area_um2: Annotated[float, Field(ge=0, le=1000)] = 4.0
     """Instances smaller than this are no nuclei."""
     max_extent_um: Annotated[float, Field(ge=20, le=500)] = 120.0
     """Instances wider or higher than this are no nuclei."""
+    min_prob: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Instances of a lower mean probability are no nuclei; None: as calibrated."""
     keep: frozenset[Keepable] = frozenset()
     """Intermediate arrays to keep after the table is written; of a detector, which has
     no maps, ``maps`` keeps its scored masks."""

@@ -36,6 +36,7 @@ _LIMITS = {
     "min_marker_px": (1, 1000),
     "edge_cost": (0, 250),
     "reach_px": (1, 512),
+    "min_prob": (0.0, 1.0),
 }
 
 
@@ -49,6 +50,7 @@ class RegionDecoding:
         "marker_open_px": (0, 1, 2),
         "min_marker_px": (4, 6, 10, 16),
         "edge_cost": (20, 40, 80, 160),
+        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
         "line_px": (0, 2),
     }
     """What calibrating tries."""
@@ -69,6 +71,8 @@ class RegionDecoding:
     """Cost of a pixel of probability 0, in quarter steps; of 1, nothing."""
     reach_px: int = 64
     """A pixel at a cost of more steps than this from a marker is in no nucleus."""
+    min_prob: float = 0.0
+    """Instances of a lower mean probability are no nuclei; for whole instances."""
 
     def __post_init__(self) -> None:
         limits = {**_LIMITS, "line_px": (0, 8), "marker": (0.0, 1.0)}
@@ -101,6 +105,7 @@ class ContourDecoding:
         "marker_open_px": (0, 1, 2),
         "min_marker_px": (3, 6, 10, 16),
         "edge_cost": (20, 40, 80, 160),
+        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
     }
     """What calibrating tries."""
 
@@ -116,6 +121,8 @@ class ContourDecoding:
     """Cost of a pixel on an outline of 1, in quarter steps; of 0, nothing."""
     reach_px: int = 64
     """A pixel at a cost of more steps than this from a marker is in no nucleus."""
+    min_prob: float = 0.0
+    """Instances of a lower mean probability are no nuclei; for whole instances."""
 
     def __post_init__(self) -> None:
         check_limits(self, {**_LIMITS, "contour": (0.01, 1.0)}, "contour")

@@ -48,6 +48,8 @@ class HVDecoding:
         "marker_open_px": (0, 1, 2, 3),
         "min_marker_px": (4, 8, 12, 16, 24, 32, 48, 64),
         "edge_cost": (30, 60, 120, 240),
+        "reach_px": (24, 32, 48, 64),
+        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
     }
     """What calibrating tries, for networks at 0.25 and at 0.5 um per pixel."""
 
@@ -71,6 +73,8 @@ class HVDecoding:
     """No pixel costs more than this, in quarter steps, however steep the fall."""
     reach_px: int = 64
     """A pixel at a cost of more steps than this from a marker is in no nucleus."""
+    min_prob: float = 0.0
+    """Instances of a lower mean probability are no nuclei; for whole instances."""
 
     def __post_init__(self) -> None:
         limits = {
@@ -84,6 +88,7 @@ class HVDecoding:
             "edge_cost": (0, 1000),
             "most_cost": (0, 250),
             "reach_px": (1, 512),
+            "min_prob": (0.0, 1.0),
         }
         check_limits(self, limits, "HV")
 

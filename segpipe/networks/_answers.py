@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from segpipe.arrays import LabelMap, Maps, Planes
+from segpipe.decoding.scored import painted
 from segpipe.errors import SettingsError
+from segpipe.labels.probable import probable_ones
 from segpipe.networks._detecting import detect_planes, maps_of
 from segpipe.networks._flips import TURNS, Turn, mean_of_flips
 from segpipe.networks._inference import predict_planes
 from segpipe.networks._loading import LoadedNetwork
-from segpipe.networks._network import Detector, Network, giving_maps
+from segpipe.networks._network import PROB_HEAD, Detector, Network, giving_maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,10 @@ class MapsAnswer:
     maps: Maps
 
     def decode(self, decoding: Any, /) -> Decoded:  # noqa: ANN401
-        """Decode the maps."""
-        return Decoded(labels=self.network.decode(self.maps, decoding), maps=self.maps)
+        """Decode the maps, and leave out what is not probable enough."""
+        labels = self.network.decode(self.maps, decoding)
+        kept = probable_ones(labels, self.maps[PROB_HEAD], decoding.min_prob)
+        return Decoded(labels=kept, maps=self.maps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +69,9 @@ class DetectorAnswer:
     def decode(self, decoding: Any, /) -> Decoded:  # noqa: ANN401
         """Run the detector, and turn back what it finds."""
         found = detect_planes(self.loaded, self.planes, decoding)
-        ids = np.arange(1, len(found.scores) + 1)
-        n_types = self.loaded.n_types
-        maps = maps_of(found.labels, ids, found.scores, found.types, n_types)
+        ids = np.arange(1, len(found.types) + 1)
+        kinds = painted(found.labels, ids, found.types)
+        maps = maps_of(found.prob, kinds, self.loaded.n_types)
         back = self.turn.turn_back
         return Decoded(
             labels=np.ascontiguousarray(back("labels", found.labels)),

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.arrays import Maps, Planes
+from segpipe.arrays import Maps, Planes, ProbMap
 from segpipe.decoding.masks import paint
-from segpipe.decoding.scored import Scored, painted_scores
+from segpipe.decoding.scored import Scored, painted, type_maps
 from segpipe.geometry import Box
 from segpipe.labels.detections import Detections
 from segpipe.networks._inference import detect_windows, windows_of
@@ -77,24 +77,20 @@ def scored_nuclei(box: Box, parts: list[Claims], ownership: Ownership) -> Scored
         Who answers for what.
     """
     nuclei = nuclei_in(box, parts, ownership)
-    painted = paint(nuclei, box)
+    shown = paint(nuclei, box)
+    ids = np.arange(1, len(shown.masks) + 1)
     return Scored(
-        labels=painted.labels,
-        scores=nuclei.scores[painted.masks],
-        types=nuclei.types[painted.masks],
+        labels=shown.labels,
+        prob=painted(shown.labels, ids, nuclei.scores[shown.masks]),
+        types=nuclei.types[shown.masks],
     )
 
 
-def maps_of(
-    labels: NDArray[Any],
-    ids: NDArray[Any],
-    scores: NDArray[np.uint8],
-    types: NDArray[np.uint8],
-    n_types: int,
-) -> Maps:
-    """Return what scores of instances come to as maps; see `painted_scores`."""
-    prob, typed = painted_scores(labels, ids, scores, types, n_types=n_types)
-    return {PROB_HEAD: prob, TYPE_HEAD: typed} if n_types else {PROB_HEAD: prob}
+def maps_of(prob: ProbMap, kinds: NDArray[np.uint8], n_types: int) -> Maps:
+    """Return the maps that painted scores and types come to; see `type_maps`."""
+    if not n_types:
+        return {PROB_HEAD: prob}
+    return {PROB_HEAD: prob, TYPE_HEAD: type_maps(prob, kinds, n_types)}
 
 
 def detect_planes(

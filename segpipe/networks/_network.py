@@ -92,6 +92,10 @@ class Decoding(Protocol):
 class MapsDecoding(Decoding, Protocol):
     """Constants of a decoder of maps."""
 
+    min_prob: float
+    """Instances of a lower mean probability are no nuclei; in [0, 1]. Not for
+    ``decode``: it is asked of whole instances, when tiles have been joined."""
+
     @property
     def blind_px(self) -> int:
         """A tile has nothing so far from its cuts; see `segpipe.decoding.cuts`."""

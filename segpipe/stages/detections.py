@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.arrays import Maps
-from segpipe.decoding.scored import Scored
+from segpipe.decoding.scored import Scored, painted
 from segpipe.errors import StoreDamaged
 from segpipe.geometry import Box
 from segpipe.labels.detection_bytes import from_bytes, to_bytes
-from segpipe.labels.records import SCORE, TYPE
+from segpipe.labels.records import AREA, PROB, TYPE
 from segpipe.networks import (
     LoadedNetwork,
     detect_windows,
@@ -69,9 +69,13 @@ def decode(plan: Plan, box: Box) -> Scored:
 
 def maps(plan: Plan, labelled: Labelled) -> Maps:
     """Paint nuclei with their scores."""
-    scores, types = labelled.records[:, [SCORE, TYPE]].T.astype(np.uint8)
-    n_types = len(plan.network.types)
-    return maps_of(labelled.labels, labelled.ids, scores, types, n_types)
+    prob_sum, area_px, types = labelled.records[:, [PROB, AREA, TYPE]].T
+    scores = prob_sum // area_px
+    prob, kinds = (
+        painted(labelled.labels, labelled.ids, values.astype(np.uint8))
+        for values in (scores, types)
+    )
+    return maps_of(prob, kinds, len(plan.network.types))
 
 
 def count_too_large(plan: Plan) -> int:

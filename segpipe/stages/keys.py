@@ -17,6 +17,8 @@ from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.tables.schema import SCHEMA_VERSION
 
+MIN_PROB = "min_prob"
+"""The decoder's constant that is asked of whole nuclei, when they are stitched."""
 LONG = 100
 """Letters of an ingredient that is shortened."""
 
@@ -73,10 +75,14 @@ def _dependencies(plan: Plan, tiling: dict[str, int]) -> dict[str, dict[str, Any
             "device": plan.device,
             **({"decoding": network.decoding} if network.detects else {}),
         },
-        "label": {"decoding": network.decoding, **tiling},
+        "label": {
+            "decoding": {n: v for n, v in network.decoding.items() if n != MIN_PROB},
+            **tiling,
+        },
         "stitch": {
             "min_area_um2": settings.min_area_um2,
             "max_extent_um": settings.max_extent_um,
+            MIN_PROB: plan.min_prob,
         },
         "measure": {
             "schema": SCHEMA_VERSION,

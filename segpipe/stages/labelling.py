@@ -12,7 +12,6 @@ from segpipe.decoding.scored import Scored
 from segpipe.geometry import Box
 from segpipe.labels.records import (
     ANCHOR,
-    SCORE,
     TYPE,
     InstanceRecords,
     instance_records,
@@ -50,20 +49,21 @@ def _label_tile(plan: Plan, index: int) -> int:
     decoded = decode_box(plan, read_box)
     tile = cut_core(decoded.labels, read_box, core)
     width = plan.canvas.shape[1]
-    records = instance_records(tile.core, core, width, tile.n_labels)
-    _note_scores(records, decoded, read_box, width)
+    prob = decoded.prob[core.relative_to(read_box).slices()]
+    records = instance_records(tile.core, prob, core, width, tile.n_labels)
+    _note_types(records, decoded, read_box, width)
     scratch_of(plan).write(TILE_LABELS, core, tile.core)
     write_records(plan, index, TileRecords.of(tile, records))
     return tile.n_labels
 
 
-def _note_scores(
+def _note_types(
     records: InstanceRecords, decoded: Scored, box: Box, canvas_width: int
 ) -> None:
-    """Note scores and types, found by the instances' first pixels."""
+    """Note the types, found by the instances' first pixels."""
     y, x = np.divmod(records[:, ANCHOR], canvas_width)
     rows = decoded.labels[y - box.y0, x - box.x0] - 1
-    records[:, SCORE], records[:, TYPE] = decoded.scores[rows], decoded.types[rows]
+    records[:, TYPE] = decoded.types[rows]
 
 
 def decode_box(plan: Plan, box: Box) -> Scored:
@@ -73,7 +73,7 @@ def decode_box(plan: Plan, box: Box) -> Scored:
 
 STAGE = Stage(
     name="label",
-    version=3,
+    version=4,
     units=lambda plan: plan.tissue_tiles,
     batch_units=2,
     prepare=prepare,

@@ -62,7 +62,9 @@ def decode(plan: Plan, box: Box) -> Scored:
     decoding: MapsDecoding = chosen.decoding(**plan.network.decoding)
     maps = _read(plan, box, {head.name for head in plan.network.heads} - {TYPE_HEAD})
     prob = blanked(maps[PROB_HEAD], box, plan.canvas.box, decoding.blind_px)
-    return Scored.without(chosen.decode(maps | {PROB_HEAD: prob}, decoding))
+    labels = chosen.decode(maps | {PROB_HEAD: prob}, decoding)
+    untyped = np.zeros(int(labels.max(initial=0)), np.uint8)
+    return Scored(labels=labels, prob=maps[PROB_HEAD], types=untyped)
 
 
 def maps(plan: Plan, labelled: Labelled) -> Maps:

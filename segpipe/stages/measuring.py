@@ -135,7 +135,7 @@ def _metadata(plan: Plan) -> dict[str, str]:
     decisive = {
         "min_area_um2": plan.settings.min_area_um2,
         "max_extent_um": plan.settings.max_extent_um,
-        "decoding": plan.network.decoding,
+        "decoding": plan.network.decoding | {"min_prob": plan.min_prob},
         "device": plan.device,
     }
     return {

@@ -74,6 +74,8 @@ class NetworkRef(Frozen):
     """Constants of the decoder."""
     support_px: int
     """Support of the decoder with these constants."""
+    min_prob: float
+    """Least mean probability of a nucleus; of a detector 0, which knows its own."""
     claims_px: int = 0
     """How far from a tile detections decide what is in it; 0 if it gives maps."""
 
@@ -168,3 +170,9 @@ class Plan(Frozen):
     """Key of each stage: a hash of everything its results depend on."""
     result_key: str
     """Key of the table, which the tiling does not enter."""
+
+    @property
+    def min_prob(self) -> float:
+        """Least mean probability of a nucleus: that asked for, or the weights'."""
+        asked = self.settings.min_prob
+        return self.network.min_prob if asked is None else asked

@@ -50,11 +50,12 @@ def prepare(plan: Plan) -> None:
 
 
 def limits_of(plan: Plan) -> NucleusLimits:
-    """Return the plan's limits of a nucleus in canvas pixels."""
+    """Return the plan's limits of a nucleus."""
     mpp = plan.canvas.mpp
     return NucleusLimits(
         min_area_px=round(plan.settings.min_area_um2 / mpp**2),
         max_extent_px=plan.measure_margin_px,
+        min_prob=plan.min_prob,
     )
 
 
@@ -104,7 +105,7 @@ def work(plan: Plan, units: tuple[int, ...]) -> int:
 
 STAGE = Stage(
     name="stitch",
-    version=3,
+    version=4,
     units=lambda plan: plan.tissue_tiles,
     batch_units=4,
     prepare=prepare,

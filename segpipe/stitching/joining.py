@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from segpipe.geometry import Box
 from segpipe.labels.equivalence import equivalence_classes
+from segpipe.labels.probable import is_probable
 from segpipe.labels.records import (
     ANCHOR,
     AREA,
     N_COLUMNS,
+    PROB,
     XMAX,
     XMIN,
     YMAX,
@@ -38,12 +40,14 @@ Tiles = Mapping[int, TileRecords]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NucleusLimits:
-    """What is too small or too large to be a nucleus, in canvas pixels."""
+    """What is too small, too large or too doubtful to be a nucleus."""
 
     min_area_px: int
-    """Instances of fewer pixels are dropped."""
+    """Instances of fewer canvas pixels are dropped."""
     max_extent_px: int
-    """Instances higher or wider than this are dropped."""
+    """Instances higher or wider than this many canvas pixels are dropped."""
+    min_prob: float = 0.0
+    """Instances of a lower mean probability are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +151,8 @@ def _within(records: InstanceRecords, limits: NucleusLimits) -> Flags:
     width = records[:, XMAX] - records[:, XMIN]
     large_enough = records[:, AREA] >= limits.min_area_px
     small_enough = np.maximum(height, width) <= limits.max_extent_px
-    within: Flags = large_enough & small_enough
+    probable = is_probable(records[:, PROB], records[:, AREA], limits.min_prob)
+    within: Flags = large_enough & small_enough & probable
     return within
 
 

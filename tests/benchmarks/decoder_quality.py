@@ -4,29 +4,14 @@
 
 Predicts annotated images once, decodes the maps by the constants of the weights' card
 and by the published algorithm, with its filter as published and scaled to the network's
-resolution, and prints means over images.
+resolution, and prints means over images. Neither leaves out what is not probable.
 """
-
-import argparse
-from pathlib import Path
-from statistics import mean
 
 import numpy as np
 from published import published_decoding
+from some_answers import answered, parsed, say_scores
 
-from segpipe.metrics import scores
 from segpipe.networks import load
-from segpipe.training.annotated import read_annotated
-from segpipe.training.comparing import compare
-from segpipe.training.finding import answer_image
-from segpipe.training.recipe import shipped_recipe
-from segpipe.training.scoring import Images
-
-SHOWN = ("dice", "aji", "pq", "f1_det")
-
-
-def say(line):
-    print(line, flush=True)  # noqa: T201 - what a script is for
 
 
 def decoders(loaded):
@@ -43,30 +28,11 @@ def published(maps, ksize):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--split", default="dev")
-    parser.add_argument("--weights", default="hoverlite")
-    parser.add_argument("--images", type=int, default=12, help="of each set")
-    asked = parser.parse_args()
+    asked = parsed(__doc__)
     loaded = load(asked.weights)
-    recipe = shipped_recipe(loaded.card.name)
-    samples = Images(manifest=asked.manifest, split=asked.split).select(recipe)
-    for name in dict.fromkeys(sample.set for sample in samples):
-        chosen = [sample for sample in samples if sample.set == name]
-        at = np.linspace(0, len(chosen) - 1, min(asked.images, len(chosen)))
-        images = [read_annotated(chosen[index]) for index in at.round().astype(int)]
-        maps = [answer_image(loaded, image).maps for image in images]
-        say(f"{name}, {len(images)} images")
+    for images in answered(asked, loaded):
         for decoder, decode in decoders(loaded).items():
-            rows = [
-                scores(compare(image, decode(found)).counts)
-                for image, found in zip(images, maps, strict=True)
-            ]
-            said = "  ".join(
-                f"{score} {mean(row[score] for row in rows):.3f}" for score in SHOWN
-            )
-            say(f"  {decoder:<20} {said}")
+            say_scores(decoder, images, [decode(said.maps) for _, said in images])
 
 
 if __name__ == "__main__":

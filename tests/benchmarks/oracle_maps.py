@@ -8,24 +8,12 @@ them, which is the loss of the resolution and the decoder alone. Prints means ov
 images.
 """
 
-import argparse
-from pathlib import Path
-from statistics import mean
-
-import numpy as np
 import torch
-from decoder_quality import say
+from some_answers import answered, parsed, say_scores
 
-from segpipe.metrics import scores
-from segpipe.networks import load
+from segpipe.networks import MapsAnswer, load
 from segpipe.networks._inference import quantise
-from segpipe.training.annotated import at_mpp, read_annotated
-from segpipe.training.comparing import compare
-from segpipe.training.finding import answer_image
-from segpipe.training.recipe import shipped_recipe
-from segpipe.training.scoring import Images
-
-SHOWN = ("dice", "aji", "dq", "sq", "pq", "f1_det")
+from segpipe.training.annotated import at_mpp
 
 
 def true_maps(loaded, annotated):
@@ -45,32 +33,18 @@ def mixtures(predicted, true):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--split", default="dev")
-    parser.add_argument("--sets", nargs="*")
-    parser.add_argument("--weights", default="hoverlite")
-    parser.add_argument("--images", type=int, default=8, help="of each set")
-    asked = parser.parse_args()
+    asked = parsed(__doc__)
     loaded = load(asked.weights)
-    images = Images(manifest=asked.manifest, split=asked.split, sets=asked.sets)
-    samples = images.select(shipped_recipe(loaded.card.name))
-    for name in dict.fromkeys(sample.set for sample in samples):
-        chosen = [sample for sample in samples if sample.set == name]
-        at = np.linspace(0, len(chosen) - 1, min(asked.images, len(chosen)))
-        rows = {}
-        for index in at.round().astype(int):
-            annotated = read_annotated(chosen[index])
-            predicted = answer_image(loaded, annotated).maps
+    for images in answered(asked, loaded):
+        found = {}
+        for annotated, said in images:
             true = true_maps(loaded, annotated)
-            for title, maps in mixtures(predicted, true).items():
-                found = loaded.network.decode(maps, loaded.decoding)
-                row = scores(compare(annotated, found).counts)
-                rows.setdefault(title, []).append(row)
-        say(f"{name}, {len(at)} images")
-        for title, ones in rows.items():
-            said = "  ".join(f"{n} {mean(row[n] for row in ones):.3f}" for n in SHOWN)
-            say(f"  {title:<14} {said}")
+            for title, maps in mixtures(said.maps, true).items():
+                mixed = MapsAnswer(network=loaded.network, maps=maps)
+                labels = mixed.decode(loaded.decoding).labels
+                found.setdefault(title, []).append(labels)
+        for title, each in found.items():
+            say_scores(title, images, each)
 
 
 if __name__ == "__main__":

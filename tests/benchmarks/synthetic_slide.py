@@ -55,9 +55,10 @@ def dense_plan(plan, n_nuclei, tile_px=TILE_PX):
 def write_all_records(plan, tile_px=TILE_PX):
     """Leave what the label stage would have left."""
     tile = dense_tile(tile_px)
+    sure, width = np.full(tile.core.shape, 255, np.uint8), plan.canvas.shape[1]
     for index in plan.tissue_tiles:
         core = plan.tiles.core(index)
-        records = instance_records(tile.core, core, plan.canvas.shape[1], tile.n_labels)
+        records = instance_records(tile.core, sure, core, width, tile.n_labels)
         write_records(
             plan, index, TileRecords.of(_at_the_end(tile, plan, index), records)
         )

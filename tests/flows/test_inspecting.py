@@ -37,7 +37,7 @@ def test_a_finished_slide_has_nothing_to_do(out):
 def test_an_option_says_what_it_would_run_again_and_why(out, tmp_path):
     said = segpipe("inspect", out, "cut", "--min-area-um2", "12")
     assert "A run with min_area_um2=12.0 would run:" in said
-    assert "min_area_um2 8.0 → 12.0" in said
+    assert "min_area_um2 4.0 → 12.0" in said
     assert "follows stitch" in said
     config = tmp_path / "settings.toml"
     config.write_text("max_extent_um = 80.0\n")

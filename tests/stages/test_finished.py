@@ -99,6 +99,7 @@ def test_a_slide_that_is_gone_is_not_finished(slide, layout, settings):
     [
         {"min_area_um2": 9.0},
         {"max_extent_um": 90.0},
+        {"min_prob": 0.9},
         {"mpp": 0.5},
         {"keep": ["maps"]},
     ],

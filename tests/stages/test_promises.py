@@ -167,6 +167,18 @@ def test_a_changed_setting_runs_only_what_depends_on_it(crop, settings, tmp_path
     assert kept == ["tile", "predict", "label"]
 
 
+def test_what_is_less_probable_than_asked_is_left_out(crop, settings, tmp_path):
+    segment_slide(crop, tmp_path, settings.model_copy(update={"min_prob": 0.0}))
+    every = read_nuclei(tmp_path)
+    surer = settings.model_copy(update={"min_prob": 0.9})
+    segment_slide(crop, tmp_path, surer)
+    nuclei = read_nuclei(tmp_path)
+    assert 0 < len(nuclei) < len(every)
+    for column in ("prob", "area_um2", "geometry"):
+        wanted = every.loc[every.prob >= np.float32(0.9), column]
+        assert nuclei[column].tolist() == wanted.tolist()
+
+
 def test_what_is_not_kept_is_gone_and_the_result_stays(crop, undisturbed, tmp_path):
     segment_slide(crop, tmp_path, Settings(report=False))
     store = Layout(tmp_path).store("crop")

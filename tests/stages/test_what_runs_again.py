@@ -26,7 +26,8 @@ from segpipe.stages.planning import plan_slide
 from segpipe.stages.slide import segment_slide
 
 NAMES = tuple(stage.name for stage in STAGES)
-FOREGROUND = card_of(weights_file("hoverlite")).decoding["foreground"]
+CONSTANTS = card_of(weights_file("hoverlite")).decoding
+FOREGROUND, MIN_PROB = CONSTANTS["foreground"], CONSTANTS["min_prob"]
 KEEPING_ALL = Settings(keep=frozenset({"image", "maps"}), tile_px=256, report=False)
 
 KEPT = (("image", "maps"), ("maps",), ())
@@ -122,6 +123,13 @@ def other_card(scene):
     return scene.slide, {"weights": path}
 
 
+def surer_card(scene):
+    """The same weights with the constant that is asked of whole nuclei."""
+    path = scene.card(min_prob=0.9)
+    shutil.copy(weights_file("hoverlite"), path)
+    return scene.slide, {"weights": path}
+
+
 def other_weights(scene):
     """Weights of which one array is another."""
     tensors = load_file(weights_file("hoverlite"))
@@ -155,8 +163,10 @@ CHANGES = [
     (setting(halo_px=99), (), None),
     (setting(report=True), (), None),
     (other_schema, NAMES[4:], "schema of the table "),
-    (setting(min_area_um2=12.0), NAMES[3:], "min_area_um2 8.0 → 12.0"),
+    (setting(min_area_um2=12.0), NAMES[3:], "min_area_um2 4.0 → 12.0"),
     (setting(max_extent_um=60.0), NAMES[3:], "max_extent_um 120.0 → 60.0"),
+    (setting(min_prob=0.95), NAMES[3:], f"min_prob {MIN_PROB} → 0.95"),
+    (surer_card, NAMES[3:], f"min_prob {MIN_PROB} → 0.9"),
     (other_card, NAMES[2:], f"decoding.foreground {FOREGROUND} → 0.7"),
     (other_weights, NAMES[1:], "weights sha256 "),
     (other_pixels, NAMES, "content of the slide "),

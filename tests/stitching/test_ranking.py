@@ -12,7 +12,7 @@ from test_seam_law import ranked
 
 from segpipe.errors import StageFailed
 from segpipe.geometry import Box
-from segpipe.labels.records import ANCHOR, AREA
+from segpipe.labels.records import ANCHOR, AREA, PROB
 from segpipe.stitching import ranking
 from segpipe.stitching.blocks import Blocks
 from segpipe.stitching.joining import NucleusLimits
@@ -32,7 +32,7 @@ def cut_apart(foreground, tile_px):
     return tiles, grid
 
 
-def at_once(foreground, limits):
+def at_once(foreground, prob, limits):
     """Label the whole, drop what is no nucleus, number the rest in raster order."""
     labels, _ = ndimage.label(foreground)
     names = np.zeros(foreground.shape, np.uint32)
@@ -40,11 +40,13 @@ def at_once(foreground, limits):
     for one in dict.fromkeys(labels[labels > 0].tolist()):
         y, x = np.nonzero(labels == one)
         height, width = np.ptp(y) + 1, np.ptp(x) + 1
-        large_enough = len(y) >= limits.min_area_px
-        if large_enough and max(height, width) <= limits.max_extent_px:
-            rows.append([y[0] * foreground.shape[1] + x[0], len(y)])
+        fits = len(y) >= limits.min_area_px
+        fits &= max(height, width) <= limits.max_extent_px
+        if fits and prob[y, x].mean() >= 255 * limits.min_prob:
+            first = y[0] * foreground.shape[1] + x[0]
+            rows.append([first, len(y), prob[y, x].sum()])
             names[labels == one] = len(rows)
-    return names, np.array(rows, np.int64).reshape(-1, 2)
+    return names, np.array(rows, np.int64).reshape(-1, 3)
 
 
 @hypothesis_settings(max_examples=150)
@@ -56,6 +58,7 @@ def at_once(foreground, limits):
     min_area_px=st.integers(0, 12),
     max_extent_px=st.integers(1, 70),
     least_px=st.integers(1, 30),
+    min_prob=st.sampled_from([0.0, 0.45, 0.55]),
 )
 @example(  # it percolates, over thirty rows of tiles
     seed=1,
@@ -65,6 +68,7 @@ def at_once(foreground, limits):
     min_area_px=0,
     max_extent_px=9,
     least_px=1,
+    min_prob=0.5,
 )
 @example(  # what is anchored in a block may just reach the end of the next
     seed=2,
@@ -74,16 +78,22 @@ def at_once(foreground, limits):
     min_area_px=0,
     max_extent_px=8,
     least_px=8,
+    min_prob=0.0,
 )
 def test_ranking_by_blocks_is_ranking_all_at_once(  # noqa: PLR0917
-    seed, shape, density, tile_px, min_area_px, max_extent_px, least_px
+    seed, shape, density, tile_px, min_area_px, max_extent_px, least_px, min_prob
 ):
-    foreground = np.random.default_rng(seed).random(shape) < density
-    limits = NucleusLimits(min_area_px=min_area_px, max_extent_px=max_extent_px)
-    found, nuclei = ranked(*cut_apart(foreground, tile_px), limits, least_px=least_px)
-    names, wanted = at_once(foreground, limits)
+    rng = np.random.default_rng(seed)
+    foreground = rng.random(shape) < density
+    prob = rng.integers(0, 256, shape, np.uint8)
+    limits = NucleusLimits(
+        min_area_px=min_area_px, max_extent_px=max_extent_px, min_prob=min_prob
+    )
+    apart = cut_apart(foreground, tile_px)
+    found, nuclei = ranked(*apart, limits, prob=prob, least_px=least_px)
+    names, wanted = at_once(foreground, prob, limits)
     assert np.array_equal(found, names)
-    assert np.array_equal(nuclei[:, [ANCHOR, AREA]], wanted)
+    assert np.array_equal(nuclei[:, [ANCHOR, AREA, PROB]], wanted)
 
 
 @pytest.mark.parametrize("lying", [False, True])

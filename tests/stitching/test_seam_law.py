@@ -1,5 +1,7 @@
 """The first promise: decoding tile by tile is decoding the slide at once."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -10,9 +12,11 @@ from segpipe.decoding.cuts import blanked
 from segpipe.decoding.hv import HVDecoding, decode_hv
 from segpipe.errors import StageFailed
 from segpipe.geometry import Box
+from segpipe.labels.probable import probable_ones
 from segpipe.labels.records import (
     ANCHOR,
     AREA,
+    PROB,
     XMAX,
     XMIN,
     YMAX,
@@ -43,18 +47,13 @@ def stitched(prob, hv, decoding, *, tile_px, halo_px, limits=KEEP_ALL, order=Non
         box = grid.read_box(index, halo_px)
         labels = decode_hv(*read([prob, hv], box, decoding), decoding=decoding)
         tiles[index] = cut_core(labels, box, grid.core(index))
-    return ranked(dict(sorted(tiles.items())), grid, limits)
+    return ranked(dict(sorted(tiles.items())), grid, limits, prob=prob)
 
 
-def ranked(tiles, grid, limits, *, least_px=BLOCK_PX):
+def ranked(tiles, grid, limits, *, prob=None, least_px=BLOCK_PX):
     """Join and rank the cut tiles as the stitch stage does, and paint the nuclei."""
-    width = grid.shape[1]
-    records = {
-        i: TileRecords.of(
-            tile, instance_records(tile.core, grid.core(i), width, tile.n_labels)
-        )
-        for i, tile in tiles.items()
-    }
+    prob = np.zeros(grid.shape, np.uint8) if prob is None else prob
+    records = {i: records_of(tile, grid, i, prob) for i, tile in tiles.items()}
     reach_px = min(limits.max_extent_px, max(grid.shape))
     blocks = Blocks(tiles=grid, reach_px=reach_px, least_px=least_px)
     found, ids = numbered(records, blocks, limits)
@@ -66,6 +65,14 @@ def ranked(tiles, grid, limits, *, least_px=BLOCK_PX):
         labels[grid.core(i).slices()] = names[tile.core]
     order = np.argsort(np.concatenate([*ids.values()]))
     return labels, np.concatenate([one.nuclei for one in found.values()])[order]
+
+
+def records_of(tile, grid, index, prob):
+    """Return what the label stage would leave of a cut tile."""
+    core, width = grid.core(index), grid.shape[1]
+    seen = prob[core.slices()]
+    records = instance_records(tile.core, seen, core, width, tile.n_labels)
+    return TileRecords.of(tile, records)
 
 
 def numbered(records, blocks, limits):
@@ -106,6 +113,7 @@ def whole(prob, hv, decoding):
         reach_px=st.integers(1, 20),
         marker_core=st.floats(0.3, 2.0),
     ),
+    min_prob=st.sampled_from([0.0, 0.6, 0.7, 0.8, 0.9]),
 )
 @example(
     seed=1,
@@ -115,16 +123,21 @@ def whole(prob, hv, decoding):
     noise=0.3,
     blur=1.0,
     decoding=HVDecoding(),
+    min_prob=0.7,
 )
 def test_stitching_tiles_is_decoding_the_whole_bit_for_bit(  # noqa: PLR0917
-    seed, shape, tile_px, density, noise, blur, decoding
+    seed, shape, tile_px, density, noise, blur, decoding, min_prob
 ):
     rng = np.random.default_rng(seed)
     labels = ellipses(rng, shape, int(density * shape[0] * shape[1]))
     prob, hv = maps_of(labels, rng, noise, blur)
     halo_px = decoding.support_px + 1
-    found, _ = stitched(prob, hv, decoding, tile_px=tile_px, halo_px=halo_px)
-    assert np.array_equal(found, whole(prob, hv, decoding))
+    limits = replace(KEEP_ALL, min_prob=min_prob)
+    found, _ = stitched(
+        prob, hv, decoding, tile_px=tile_px, halo_px=halo_px, limits=limits
+    )
+    at_once = decode_hv(prob, hv, decoding=decoding)
+    assert np.array_equal(found, probable_ones(at_once, prob, min_prob))
 
 
 def test_foreground_that_percolates_is_stitched_exactly(rng):
@@ -163,7 +176,7 @@ def test_limits_judge_whole_nuclei_not_their_parts(rng):
     prob, hv = maps_of(labels, rng, 0.1, 1.0)
     decoding = HVDecoding()
     halo_px = decoding.support_px + 1
-    limits = NucleusLimits(min_area_px=60, max_extent_px=18)
+    limits = NucleusLimits(min_area_px=60, max_extent_px=18, min_prob=0.84)
     fine, one = stitched(prob, hv, decoding, tile_px=16, halo_px=halo_px, limits=limits)
     coarse, other = stitched(
         prob, hv, decoding, tile_px=160, halo_px=halo_px, limits=limits
@@ -171,13 +184,14 @@ def test_limits_judge_whole_nuclei_not_their_parts(rng):
     assert np.array_equal(fine, coarse)
     assert np.array_equal(one, other)
     _, every = stitched(prob, hv, decoding, tile_px=160, halo_px=halo_px)
-    area, extent = (
-        every[:, AREA],
-        (every[:, [YMAX, XMAX]] - every[:, [YMIN, XMIN]]).max(axis=1),
-    )
+    extent = (every[:, [YMAX, XMAX]] - every[:, [YMIN, XMIN]]).max(axis=1)
+    area, prob_sum = every[:, AREA], every[:, PROB]
+    fits = (area >= 60) & (extent <= 18)
+    probable = prob_sum >= 0.84 * 255 * area
     assert (area < 60).any()
     assert ((area >= 60) & (extent > 18)).any()
-    assert len(one) == ((area >= 60) & (extent <= 18)).sum()
+    assert 0 < (fits & probable).sum() < fits.sum()
+    assert len(one) == (fits & probable).sum()
 
 
 def test_a_halo_below_the_support_is_not_exact_so_the_support_is_not_idle(rng):
