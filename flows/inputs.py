@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,11 @@ from flows.manifests import Listed, read_manifest
 from segpipe.config import SlideRef
 from segpipe.errors import SettingsError, SlideError, SlideNotFound
 from segpipe.slides import find_slides, slide_fingerprint
+from segpipe.stages.known import KnownSlides
 from segpipe.stages.naming import slide_id_of
+
+DigitsOf = Callable[[Path], str]
+"""Returns the digits that tell a slide from others of its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +51,21 @@ class Inputs:
             raise SlideNotFound(message)
 
 
-def read_inputs(
-    paths: Sequence[Path], fingerprint: Callable[[Path], str] = slide_fingerprint
-) -> Inputs:
+def read_inputs(paths: Sequence[Path], known: KnownSlides | None = None) -> Inputs:
     """Turn slides, folders and manifests into the slides of a run.
 
-    The id of a slide is its file's name made safe, or what the manifest says. Slides
-    whose ids would be the same get the first eight digits of their fingerprint behind
-    it, all of them, so that ids don't depend on the order. A path named twice is one
-    slide. Result folders of runs that lie in a folder are passed over.
+    The id of a slide is what the manifest says; or what it is called in the result
+    folder already; or its file's name made safe. Slides whose ids would be the same get
+    the first eight digits of their fingerprint behind it, all that have none yet, so
+    that ids don't depend on the order. A path named twice is one slide. Result folders
+    of runs that lie in a folder are passed over.
 
     Parameters
     ----------
     paths
         What was named.
-    fingerprint
-        Returns the fingerprint of a slide; one that remembers saves reading those of
-        the same name.
+    known
+        The slides of the result folder; None takes every slide for a new one.
 
     Raises
     ------
@@ -89,10 +91,11 @@ def read_inputs(
             if not found:
                 empty.append(path)
             is_cohort |= [one.slide.path for one in found] != [path]
+    slides, told = _with_own_ids(_once(listed), known)
     return Inputs(
-        slides=_with_own_ids(_once(listed), fingerprint),
+        slides=slides,
         is_cohort=is_cohort,
-        notes=tuple(notes),
+        notes=(*notes, *told),
         empty=tuple(empty),
     )
 
@@ -138,16 +141,16 @@ def _described(slide: SlideRef) -> str:
 
 
 def _with_own_ids(
-    listed: Sequence[Listed], fingerprint: Callable[[Path], str]
-) -> tuple[SlideRef, ...]:
-    """Tell slides of the same name apart.
+    listed: Sequence[Listed], known: KnownSlides | None
+) -> tuple[tuple[SlideRef, ...], list[str]]:
+    """Give each slide an id of its own; return also what a person should know of it.
 
     Raises
     ------
     SettingsError
         If two slides were given the same id.
     """
-    given = _shared(one.slide.id for one in listed if one.id_is_given)
+    given = _shared(one.slide.id for one in listed if one.id_stays)
     if given:
         paths = [
             str(one.slide.path) for one in listed if one.slide.id.casefold() in given
@@ -157,18 +160,53 @@ def _with_own_ids(
             f"{', '.join(paths[:5])}. Give each its own."
         )
         raise SettingsError(message)
-    by_content = _told_apart(listed, partial(_content_digits, fingerprint))
-    return tuple(one.slide for one in _told_apart(by_content, _path_digits))
+    notes: list[str] = []
+    digits_of: DigitsOf = partial(_content_digits, slide_fingerprint)
+    if known is not None:
+        digits_of = partial(_content_digits, known.fingerprint)
+        listed = list(_as_known(listed, known, digits_of, notes))
+    by_content = _told_apart(listed, digits_of)
+    own = _told_apart(by_content, _path_digits)
+    return tuple(one.slide for one in own), notes
 
 
-def _told_apart(
-    listed: Sequence[Listed], digits_of: Callable[[Path], str]
-) -> list[Listed]:
-    """Put digits behind the ids that occur more than once, but for given ones."""
+def _as_known(
+    listed: Sequence[Listed], known: KnownSlides, digits_of: DigitsOf, notes: list[str]
+) -> Iterator[Listed]:
+    """Call slides what the result folder calls them; note what its ids keep apart."""
+    shared = _shared(one.slide.id for one in listed)
+    given = {one.slide.id.casefold() for one in listed if one.id_stays}
+    for one in listed:
+        made, path = one.slide.id, one.slide.path
+        if one.id_stays:
+            yield one
+            continue
+        called = known.id_of(path, made)
+        if called is None and made.casefold() not in shared:
+            called = known.moved_id_of(path, made)
+        if called is not None and called.casefold() not in given:
+            yield _settled(one, called)
+        elif made.casefold() not in shared and known.is_taken(path, made):
+            called = f"{made}-{digits_of(path)}"
+            notes.append(
+                f"{path} is called {called}: {made} is {known.path_of(made)} here."
+            )
+            yield _settled(one, called)
+        else:
+            yield one
+
+
+def _settled(one: Listed, called: str) -> Listed:
+    slide = one.slide.model_copy(update={"id": called})
+    return replace(one, slide=slide, id_stays=True)
+
+
+def _told_apart(listed: Sequence[Listed], digits_of: DigitsOf) -> list[Listed]:
+    """Put digits behind the ids that occur more than once, but for settled ones."""
     shared = _shared(one.slide.id for one in listed)
 
     def own(one: Listed) -> Listed:
-        if one.id_is_given or one.slide.id.casefold() not in shared:
+        if one.id_stays or one.slide.id.casefold() not in shared:
             return one
         chosen = f"{one.slide.id}-{digits_of(one.slide.path)}"
         return replace(one, slide=one.slide.model_copy(update={"id": chosen}))

@@ -26,8 +26,8 @@ class Listed:
 
     slide: SlideRef
     """The slide; its id may yet collide."""
-    id_is_given: bool = False
-    """Whether the id was chosen by a person, not made from the file name."""
+    id_stays: bool = False
+    """Whether the id stays as it is: chosen by a person, or used before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _listed(names: list[str], fields: list[str], folder: Path) -> Listed:
     given = row.pop("slide_id", None)
     chosen = given or slide_id_of(slide)
     reference = SlideRef.model_validate({"id": chosen, "path": slide, **row})
-    return Listed(slide=reference, id_is_given=given is not None)
+    return Listed(slide=reference, id_stays=given is not None)
 
 
 def _plainly(fault: ValueError) -> str:

@@ -14,7 +14,8 @@ from flows.inputs import Inputs, read_inputs
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import SettingsError
 from segpipe.stages.events import Event
-from segpipe.stages.finished import Asked, remembered_fingerprint
+from segpipe.stages.finished import Asked
+from segpipe.stages.known import KnownSlides
 from segpipe.stages.outputs import prepare_out
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.slide import segment_slide as segment_in_process
@@ -52,7 +53,7 @@ class Request:
             If a folder has no slide in it.
         """
         asked = Asked.of(self.settings, Layout(self.out.resolve()))
-        inputs = read_inputs(self.inputs, remembered_fingerprint(asked))
+        inputs = read_inputs(self.inputs, KnownSlides(asked=asked))
         inputs.refuse_empty()
         if self.settings.tissue_mask is not None and len(inputs.slides) > 1:
             message = (
@@ -113,7 +114,7 @@ def _cohort_by_flow(request: Request, layout: Layout) -> list[Outcome]:
 
         with workers(request.settings):
             wait_for_api()
-            inputs = [path.resolve() for path in request.inputs]
+            inputs = [path.absolute() for path in request.inputs]
             outcomes: Any = segment_cohort(
                 inputs,
                 layout.out,

@@ -14,7 +14,8 @@ from prefect.states import Completed
 from flows.inputs import read_inputs
 from flows.segment_slide import segment_slide
 from segpipe.config import Settings, SlideRef
-from segpipe.stages.finished import Asked, remembered_fingerprint
+from segpipe.stages.finished import Asked
+from segpipe.stages.known import KnownSlides
 from segpipe.stages.outputs import prepare_out
 from segpipe.tables.slides import SlideRow
 from tasks import policy
@@ -49,7 +50,7 @@ def segment_cohort(
     layout = prepare_out(out)
     with claiming(layout), cataloguing(layout), ExitStack() as until_the_end:
         asked = Asked.of(chosen, layout)
-        slides = read_inputs(inputs, remembered_fingerprint(asked)).slides
+        slides = read_inputs(inputs, KnownSlides(asked=asked)).slides
         until_the_end.enter_context(watched_cohort(len(slides), out, chosen))
         sifted = sift(slides, asked, retry_quarantined=retry_quarantined)
         if sifted.todo and chosen.slides_at_once > 1:

@@ -19,8 +19,7 @@ from pydantic import ValidationError
 
 from segpipe.config import SlideRef
 from segpipe.errors import OutputNotOurs, StoreDamaged
-from segpipe.stages.finished import read_row
-from segpipe.stages.plan import Plan
+from segpipe.stages.finished import read_plan, read_row
 from segpipe.stages.wasting import TEMPORARY, VOUCHED_BY, Found, unreferenced
 from segpipe.stores.layout import Layout
 from segpipe.stores.lease_files import newest, outdated
@@ -182,7 +181,7 @@ def _waste_of(ledger: Ledger, known: frozenset[str]) -> Iterator[Waste]:
 
 def _unreferenced(ledger: Ledger) -> dict[Path, str]:
     """Return receipts and arrays that the last plan doesn't refer to, with reasons."""
-    plan, row = _readable_plan(ledger), read_row(ledger)
+    plan, row = read_plan(ledger), read_row(ledger)
     if plan is None:
         return {}
     in_store = _entries(ledger.layout.store(ledger.slide_id))
@@ -195,14 +194,6 @@ def _unreferenced(ledger: Ledger) -> dict[Path, str]:
         is_finished=row is not None and row.result_key == plan.result_key,
     )
     return {paths[name]: why for name, why in unreferenced(found).items()}
-
-
-def _readable_plan(ledger: Ledger) -> Plan | None:
-    """Return the last plan; None if it is missing, damaged or another version's."""
-    try:
-        return Plan.model_validate_json(ledger.plan_path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _all(layout: Layout, paths: tuple[Path, ...], why: str) -> Iterator[Waste]:

@@ -7,9 +7,8 @@ than then, their content decides; in any other case planning does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +17,6 @@ from pydantic import ValidationError
 from segpipe.config import Frozen, Settings, SlideRef
 from segpipe.errors import StoreDamaged
 from segpipe.networks import card_of
-from segpipe.slides import slide_fingerprint
 from segpipe.stages.devices import device_of
 from segpipe.stages.grounds import (
     choices_of,
@@ -28,7 +26,7 @@ from segpipe.stages.grounds import (
     still_hold,
 )
 from segpipe.stages.keeping import is_kept
-from segpipe.stages.plan import Grounds
+from segpipe.stages.plan import Grounds, Plan
 from segpipe.stages.planning import network_ref
 from segpipe.stages.quarantine import Quarantine, release
 from segpipe.stores.durable import write_text
@@ -118,30 +116,6 @@ def passed_over(slide: SlideRef, asked: Asked) -> Quarantine | None:
     return record if same else None
 
 
-def remembered_fingerprint(asked: Asked) -> Callable[[Path], str]:
-    """Return `slide_fingerprint`, but for finished slides, which aren't read again.
-
-    What is remembered is looked up when first asked for, and trusted only of files that
-    look as they did.
-    """
-
-    @cache
-    def done_by_path() -> dict[Path, Grounds]:
-        folders = asked.layout.ledger_root.glob("*/")
-        ledgers = (Ledger(asked.layout, folder.name) for folder in folders)
-        done = [found for ledger in ledgers if (found := read_done(ledger)) is not None]
-        return {one.grounds.path: one.grounds for one in done}
-
-    def fingerprint(path: Path) -> str:
-        grounds = done_by_path().get(path.resolve())
-        slide = SlideRef(id="any", path=path)
-        if grounds and grounds.signature == signature_of(slide, asked.settings):
-            return grounds.content.partition("+")[0]
-        return slide_fingerprint(path)
-
-    return fingerprint
-
-
 def standing_row(
     ledger: Ledger, result_key: str, keep: Collection[str]
 ) -> SlideRow | None:
@@ -168,6 +142,14 @@ def read_done(ledger: Ledger) -> Done | None:
     try:
         return Done.model_validate_json(done_path(ledger).read_bytes())
     except (FileNotFoundError, ValidationError):
+        return None
+
+
+def read_plan(ledger: Ledger) -> Plan | None:
+    """Return the last plan; None if it is missing, damaged or another version's."""
+    try:
+        return Plan.model_validate_json(ledger.plan_path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 
 

@@ -4,8 +4,14 @@ import pytest
 
 from flows.inputs import read_inputs
 from flows.manifests import read_manifest
+from segpipe.config import Settings
 from segpipe.errors import SettingsError, SlideNotFound
+from segpipe.stages.finished import Asked, Done, write_done
+from segpipe.stages.grounds import content_of
+from segpipe.stages.known import KnownSlides
+from segpipe.stages.quarantine import Quarantine
 from segpipe.stores.layout import Layout
+from segpipe.stores.ledger import Ledger
 
 
 @pytest.fixture
@@ -138,3 +144,93 @@ def test_a_given_id_stays_and_the_made_one_steps_aside(manifest):
     given, made = ids([path])
     assert given == "z"
     assert made.startswith("z-")
+
+
+@pytest.fixture
+def asked(tmp_path):
+    return Asked.of(Settings(), Layout(tmp_path / "out"))
+
+
+def night(paths, asked):
+    """Read the inputs as a run does, and leave what it leaves; return the inputs."""
+    inputs = read_inputs(paths, KnownSlides(asked=asked))
+    for slide in inputs.slides:
+        content = content_of(slide, asked.settings)
+        grounds = asked.grounds(slide).model_copy(update={"content": content})
+        ledger = Ledger(asked.layout, slide.id)
+        ledger.folder.mkdir(parents=True, exist_ok=True)
+        write_done(ledger, Done(result_key="", grounds=grounds))
+    return inputs
+
+
+def test_a_slide_keeps_its_id_when_another_of_its_name_comes(slides, asked):
+    first, second = slides / "a" / "x y.tif", slides / "b" / "x y.tif"
+    assert night([first], asked).slides[0].id == "x_y"
+    both = night([first, second], asked).slides
+    assert both[0].id == "x_y"
+    assert both[1].id.startswith("x_y-")
+    assert [one.id for one in night([second, first], asked).slides] == [
+        both[1].id,
+        "x_y",
+    ]
+    assert night([second], asked).slides[0].id == both[1].id
+
+
+def test_a_newcomer_by_itself_does_not_take_the_id_of_another(slides, asked):
+    first, second = slides / "a" / "x y.tif", slides / "b" / "x y.tif"
+    night([first], asked)
+    inputs = night([second], asked)
+    assert inputs.slides[0].id.startswith("x_y-")
+    assert str(first) in inputs.notes[0]
+    assert inputs.slides[0].id in inputs.notes[0]
+    assert night([second], asked).notes == ()
+
+
+def test_slides_that_came_together_keep_their_ids_alone(slides, asked):
+    paths = [slides / "a" / "x y.tif", slides / "b" / "x y.tif"]
+    together = [one.id for one in night(paths, asked).slides]
+    assert [night([path], asked).slides[0].id for path in paths] == together
+
+
+def test_a_slide_that_was_moved_keeps_its_id(slides, asked):
+    paths = [slides / "a" / "x y.tif", slides / "b" / "x y.tif"]
+    before = [one.id for one in night(paths, asked).slides]
+    moved = slides / "c" / "x y.tif"
+    moved.parent.mkdir()
+    paths[0].rename(moved)
+    assert night([moved], asked).slides[0].id == before[0]
+
+
+def test_a_slide_that_was_scanned_again_in_its_place_keeps_its_id(slides, asked):
+    path = slides / "b" / "z.svs"
+    night([path], asked)
+    path.write_bytes(b"scanned again")
+    assert night([path], asked).slides[0].id == "z"
+
+
+def test_an_id_of_a_slide_that_is_gone_is_free(slides, asked):
+    path = slides / "a" / "x y.tif"
+    night([path], asked)
+    path.unlink()
+    assert night([slides / "b" / "x y.tif"], asked).slides[0].id == "x_y"
+
+
+def test_a_slide_that_could_not_be_read_keeps_its_id_too(slides, asked):
+    first, second = read_inputs([slides / "a", slides / "b" / "z.svs"]).slides
+    error = SlideNotFound("no slide")
+    record = Quarantine.of(first, error, stage="plan", grounds=None)
+    asked.layout.quarantine("x").parent.mkdir(parents=True)
+    record.write(asked.layout)
+    other = slides / "b" / "x y.tif"
+    taken = read_inputs([other], KnownSlides(asked=asked)).slides[0]
+    assert taken.id.startswith("x_y-")
+    same = read_inputs([first.path, second.path], KnownSlides(asked=asked)).slides
+    assert [one.id for one in same] == ["x_y", "z"]
+
+
+def test_a_given_id_wins_over_one_that_is_known(slides, manifest, asked):
+    night([slides / "a" / "x y.tif"], asked)
+    path = manifest("path,slide_id\nb/z.svs,x_y\na/x y.tif,\n")
+    given, made = night([path], asked).slides
+    assert given.id == "x_y"
+    assert made.id.startswith("x_y-")

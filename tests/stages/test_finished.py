@@ -20,9 +20,9 @@ from segpipe.stages.finished import (
     finished_row,
     passed_over,
     read_done,
-    remembered_fingerprint,
 )
 from segpipe.stages.grounds import still_hold
+from segpipe.stages.known import KnownSlides
 from segpipe.stages.plan import Grounds
 from segpipe.stages.planning import plan_slide
 from segpipe.stages.publishing import publish
@@ -191,7 +191,7 @@ def test_a_slide_that_is_replaced_meanwhile_is_not_published(slide, layout, sett
 def test_a_fingerprint_is_remembered_of_files_that_look_the_same(
     slide, layout, settings
 ):
-    fingerprint = remembered_fingerprint(Asked.of(settings, layout))
+    fingerprint = KnownSlides(asked=Asked.of(settings, layout)).fingerprint
     known = fingerprint(slide.path)
     assert known == plan_slide(slide, settings, layout.out).fingerprint
     change_same_size(slide.path)
