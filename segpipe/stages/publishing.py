@@ -7,6 +7,7 @@ from segpipe.stages.describing import describe
 from segpipe.stages.finished import (
     Done,
     done_path,
+    read_row,
     standing_row,
     with_path,
     write_done,
@@ -25,10 +26,17 @@ from segpipe.tables.slides import SlideRow
 
 
 def begin(plan: Plan) -> None:
-    """Take back the row of an earlier result, before what it vouches for is changed."""
+    """Take back the row of an earlier result, before what it vouches for is changed.
+
+    The table of another result goes with it: if this run fails, it would be read with
+    the tables that came of the new settings. The row, which tells, goes last.
+    """
     ledger = ledger_of(plan)
+    row = read_row(ledger)
     with ledger.hold().writing():
         remove(done_path(ledger))
+        if row is not None and row.result_key != plan.result_key:
+            remove(Layout(plan.out).table(plan.slide.id))
         remove(ledger.row_path)
 
 

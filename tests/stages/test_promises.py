@@ -12,6 +12,7 @@ from outcome import array, same, table_bytes
 
 from segpipe import read_nuclei
 from segpipe.config import Settings
+from segpipe.errors import SlideNotFound
 from segpipe.stages import measuring, nuclei_index
 from segpipe.stages.events import BatchDone, StageDone, StageStarted
 from segpipe.stages.slide import segment_slide
@@ -165,6 +166,17 @@ def test_a_changed_setting_runs_only_what_depends_on_it(crop, settings, tmp_path
     assert read_nuclei(tmp_path).area_um2.min() >= 40
     kept = [e.stage for e in recorder.events if isinstance(e, StageDone) and e.resumed]
     assert kept == ["tile", "predict", "label"]
+
+
+def test_a_run_that_fails_leaves_no_table_of_other_settings(crop, settings, tmp_path):
+    segment_slide(crop, tmp_path, settings)
+    larger = settings.model_copy(update={"min_area_um2": 40.0})
+    with pytest.raises(Killed):
+        segment_slide(crop, tmp_path, larger, map_=killing_map(0))
+    with pytest.raises(SlideNotFound):
+        read_nuclei(tmp_path)
+    segment_slide(crop, tmp_path, larger)
+    assert read_nuclei(tmp_path).area_um2.min() >= 40
 
 
 def test_what_is_less_probable_than_asked_is_left_out(crop, settings, tmp_path):
