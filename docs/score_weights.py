@@ -17,14 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from contest.scoring import SCORED
+
 from segpipe.networks import weights_file
 from segpipe.training.export import annotate_card
 from segpipe.training.scoring import Images, score_network
 
 SETS: Mapping[str, tuple[str, str]] = {
-    "consep-held-out": ("consep", "dev"),
+    **SCORED,
     "dsb2018-dev": ("dsb2018", "dev"),
-    "kumar-16": ("kumar", "train"),
     "nuinsseg-dev": ("nuinsseg", "dev"),
     "tnbc-dev": ("tnbc", "dev"),
 }
