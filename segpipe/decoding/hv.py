@@ -37,7 +37,7 @@ from segpipe.labels.renaming import in_raster_order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HVDecoding:
-    """Constants of the decoder; lengths are pixels at the network's mpp."""
+    """Constants of the decoder in pixels; the defaults are for 0.5 um per pixel."""
 
     CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "foreground": (0.4, 0.45, 0.5, 0.55, 0.6),
@@ -106,6 +106,15 @@ class HVDecoding:
     def blind_px(self) -> int:
         """How far from a cut the slopes are wrong, and what is smoothed into there."""
         return self.slope_px + self.smooth_px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarterMicronDecoding(HVDecoding):
+    """The constants at 0.25 um per pixel, where nuclei are twice as long in pixels."""
+
+    marker_open_px: int = 2
+    min_marker_px: int = 10
+    reach_px: int = 100
 
 
 def decode_hv(prob: ProbMap, hv: HVMap, *, decoding: HVDecoding) -> LabelMap:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from segpipe import losses, targets
 from segpipe.arrays import LabelMap, Maps
-from segpipe.decoding.hv import HVDecoding, decode_hv
+from segpipe.decoding.hv import HVDecoding, QuarterMicronDecoding, decode_hv
 from segpipe.networks._efficientnet_lite import MEAN, STD, EfficientNetLite
 from segpipe.networks._layers import ConvBlock, Standardise, WayUp
 from segpipe.networks._network import Head, Network, Window
@@ -138,7 +138,7 @@ NETWORK = Network(
     activation_bytes_per_px=320,
     heads=heads,
     build=HoverLite,
-    decoding=HVDecoding,
+    decoding=QuarterMicronDecoding,
     decode=decode,
     targets=make_targets,
     loss=loss,

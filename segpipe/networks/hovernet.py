@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.decoding.hv import HVDecoding
+from segpipe.decoding.hv import QuarterMicronDecoding
 from segpipe.errors import ShapeMismatch, UnknownNetwork
 from segpipe.networks import hoverlite
 from segpipe.networks._hovernet_losses import loss
@@ -235,22 +235,6 @@ def _initialise(module: nn.Module) -> None:
     """Start as He et al. 2015; the last convolutions, which have a bias, smaller."""
     if isinstance(module, nn.Conv2d) and module.bias is None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuarterMicronDecoding(HVDecoding):
-    """The HV decoder's constants where nuclei are twice as long in pixels."""
-
-    CHOICES: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        **HVDecoding.CHOICES,
-        "slope_px": (1, 2, 3, 4),
-        "marker_open_px": (1, 2, 3),
-        "min_marker_px": (6, 10, 20, 40),
-    }
-
-    marker_open_px: int = 2
-    min_marker_px: int = 10
-    reach_px: int = 100
 
 
 VARIANTS = ("original",)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe.decoding.boundary import RegionDecoding
+from segpipe.decoding.hv import HVDecoding
 from segpipe.networks import contour, hoverlite, unet
 from segpipe.networks._encoders import Encoder, encoder
 from segpipe.networks._layers import ConvBlock, WayUp
@@ -79,7 +80,7 @@ NETWORK = Network(
 PARTING: Mapping[str, Network] = {
     "flat": replace(NETWORK, targets=partial(unet.make_targets, gap_weight=0.0)),
     "contour": contour.NETWORK,
-    "hv": hoverlite.NETWORK,
+    "hv": replace(hoverlite.NETWORK, decoding=HVDecoding),
 }
 """Whose way of parting nuclei a suffix stands for."""
 

@@ -4,20 +4,22 @@ import time
 
 import numpy as np
 import pytest
-from golden import AT_QUARTER_UM, IDS, label_map, maps
+from golden import IDS, label_map, maps
 from published import published_decoding
 
-from segpipe.decoding.hv import decode_hv
+from segpipe.decoding.hv import QuarterMicronDecoding, decode_hv
 from segpipe.metrics.counts import count
 from segpipe.metrics.scores import scores
 
 SIDE = 4096
 
+DECODING = QuarterMicronDecoding()
+
 
 def pq(name):
     """Return PQ of ours and of the published decoding on golden maps."""
     truth = label_map(name, "truth")
-    ours = decode_hv(*maps(name), decoding=AT_QUARTER_UM)
+    ours = decode_hv(*maps(name), decoding=DECODING)
     published = label_map(name, "hovernet_decoded")
     return [round(scores(count(truth, found))["pq"], 3) for found in (ours, published)]
 
@@ -33,8 +35,8 @@ def large(request):
 
 def test_decoding_beside_the_published_algorithm(benchmark, large):
     prob, hv = large
-    decode_hv(prob[:64, :64], hv[:, :64, :64], decoding=AT_QUARTER_UM)  # compiled
-    labels = benchmark(decode_hv, prob, hv, decoding=AT_QUARTER_UM)
+    decode_hv(prob[:64, :64], hv[:, :64, :64], decoding=DECODING)  # compiled
+    labels = benchmark(decode_hv, prob, hv, decoding=DECODING)
     started = time.process_time()
     theirs = published_decoding(prob, hv)
     seconds = time.process_time() - started

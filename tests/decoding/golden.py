@@ -5,12 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segpipe.decoding.hv import HVDecoding
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 IDS = ("11", "17")
-AT_QUARTER_UM = HVDecoding(slope_px=2, marker_open_px=2, min_marker_px=10, reach_px=100)
-"""Constants for maps at 0.25 um per pixel."""
 
 
 def maps(name):
