@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from segpipe.errors import StoreDamaged
 from segpipe.report.cohort_page import cohort_page
 from segpipe.stages.finished import read_row
 from segpipe.stages.quarantine import Quarantine
 from segpipe.stores.durable import sweep, write_text
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
-from segpipe.tables.slides import SlideRow, write_slides
+from segpipe.tables.slides import SlideRow, read_slides, write_slides
 
 
 def write_catalog(layout: Layout) -> None:
@@ -37,7 +38,7 @@ def write_catalog(layout: Layout) -> None:
 
 def _rows(layout: Layout) -> list[SlideRow]:
     """Return the row of every slide, done or quarantined, by id."""
-    rows: dict[str, SlideRow] = {}
+    rows = {row.slide_id: row for row in _left_without_ledger(layout)}
     for path in _sources(layout):
         row = (
             read_row(Ledger(layout, path.parent.name))
@@ -47,6 +48,18 @@ def _rows(layout: Layout) -> list[SlideRow]:
         if row is not None:
             rows[row.slide_id] = row
     return [rows[slide_id] for slide_id in sorted(rows)]
+
+
+def _left_without_ledger(layout: Layout) -> Iterator[SlideRow]:
+    """Yield the rows of slides whose ledger was removed and whose table stands."""
+    try:
+        noted = read_slides(layout.slides)
+    except StoreDamaged:
+        return
+    for row in noted:
+        slide_id = row.slide_id
+        if not layout.ledger(slide_id).exists() and layout.table(slide_id).exists():
+            yield row
 
 
 def _sources(layout: Layout) -> Iterator[Path]:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from pydantic import ValidationError
 
-from segpipe.config import SlideRef
 from segpipe.errors import OutputNotOurs, StoreDamaged
 from segpipe.stages.finished import read_plan, read_row
+from segpipe.stages.naming import is_slide_id
 from segpipe.stages.wasting import TEMPORARY, VOUCHED_BY, Found, unreferenced
 from segpipe.stores.layout import Layout
 from segpipe.stores.lease_files import newest, outdated
@@ -29,7 +28,7 @@ from segpipe.tables.slides import read_slides
 
 YOUNG_S = 3600.0
 """A temporary file of no slide that is younger may be somebody's."""
-STRANGER = "no plan, row or quarantine is of this slide"
+STRANGER = "no plan, row, table or quarantine is of this slide"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +147,7 @@ def _slide_ids(layout: Layout) -> list[str]:
         ),
         *(path.stem for path in reports if path.suffix in {".html", ".png"}),
     }
-    return sorted(name for name in names if _is_id(name))
-
-
-def _is_id(name: str) -> bool:
-    try:
-        SlideRef(id=name, path=Path())
-    except ValidationError:
-        return False
-    return True
+    return sorted(name for name in names if is_slide_id(name))
 
 
 def _waste_of(ledger: Ledger, known: frozenset[str]) -> Iterator[Waste]:
@@ -164,10 +155,10 @@ def _waste_of(ledger: Ledger, known: frozenset[str]) -> Iterator[Waste]:
     layout, slide_id = ledger.layout, ledger.slide_id
     folders = (layout.table(slide_id).parent, layout.store(slide_id), ledger.folder)
     if not (ledger.plan_path.exists() or ledger.row_path.exists()):
-        if slide_id not in known:
+        if slide_id not in known and not layout.table(slide_id).exists():
             reports = (layout.report(slide_id), layout.overlay(slide_id))
             yield from _all(layout, (*reports, *folders), STRANGER)
-        return
+        return  # nor does a table go: that is a result, its ledger be gone or not
     for lease in outdated(ledger.folder):
         yield _waste(lease, "of an earlier holder")
     wasted = _unreferenced(ledger)

@@ -37,9 +37,9 @@ from segpipe.stages.finished_runs import (
     Common,
     Skipped,
     in_common,
-    is_slide_id,
     open_run,
 )
+from segpipe.stages.naming import is_slide_id
 from segpipe.stages.outputs import naming_full_disk
 from segpipe.stages.pairing import Band, Pairing, pair, pairing_of
 from segpipe.stores.layout import Layout

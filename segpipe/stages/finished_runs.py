@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from segpipe.config import SlideRef
 from segpipe.errors import OutputNotOurs, SlideNotFound, StoreDamaged
+from segpipe.stages.naming import is_slide_id
 from segpipe.stages.quarantine import Quarantine
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import SlideRow, read_slides
@@ -119,15 +117,6 @@ def in_common(a: Run, b: Run) -> Common:
         message = f"None of the {len(both)} slides in both can be compared. {why}"
         raise SlideNotFound(message)
     return found
-
-
-def is_slide_id(name: str) -> bool:
-    """Whether a name read from a file is a slide's id, safe in paths."""
-    try:
-        SlideRef(id=name, path=Path())
-    except ValidationError:
-        return False
-    return True
 
 
 def _rows(layout: Layout) -> tuple[dict[str, SlideRow], dict[str, str]]:

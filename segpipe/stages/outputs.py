@@ -35,8 +35,9 @@ def prepare_out(out: Path) -> Layout:
     layout = Layout(out.resolve())
     try:
         layout.out.mkdir(parents=True, exist_ok=True)
-        if not layout.marker.exists():
+        if not layout.holds_results:
             _refuse_foreign(layout.out)
+        if not layout.marker.exists():
             facts = {"tool": "segpipe", "format": FORMAT, "version": version("segpipe")}
             write_text(layout.marker, json.dumps(facts))
         _refuse_two_disks(layout)

@@ -12,14 +12,17 @@ from outcome import same, table_bytes
 
 from segpipe.config import Settings
 from segpipe.errors import OutputNotOurs
+from segpipe.stages.catalog import write_catalog
 from segpipe.stages.collecting import find_waste, remove, remove_waste
 from segpipe.stages.events import StageDone
 from segpipe.stages.keeping import KEPT_WITH
+from segpipe.stages.outputs import prepare_out
 from segpipe.stages.slide import segment_slide
 from segpipe.stages.wasting import RECEIPTS, VOUCHED_BY, Found, unreferenced
 from segpipe.stores.layout import Layout
 from segpipe.stores.leases import LeaseTiming
 from segpipe.stores.ledger import Ledger
+from segpipe.tables.slides import read_slides
 
 QUICK = LeaseTiming(renew_s=0.05, dead_s=0.3, poll_s=0.05)
 
@@ -76,7 +79,7 @@ def test_what_nothing_refers_to_is_found_and_removed_and_nothing_else(layout):
     litter(layout.table("crop").with_name(".part-0.parquet.4194305.tmp"))
     litter(ledger / "turn-00000012-0123456789abcdef/0a0a0a0a0a0a0a0a")
     litter(layout.store("stranger") / "zarr.json")
-    litter(layout.table("stranger"))
+    litter(layout.table("stranger").with_name("part-1.parquet"))
     litter(layout.report("stranger"))
     expected = {
         "ledger/crop/lease-00000011.json",
@@ -97,6 +100,21 @@ def test_what_nothing_refers_to_is_found_and_removed_and_nothing_else(layout):
     assert paths_of(layout, remove_waste(layout)) == expected
     assert contents(layout.out) == before
     assert find_waste(layout).waste == ()
+
+
+def test_a_result_without_its_ledger_stays_in_the_catalog_and_on_the_disk(layout):
+    write_catalog(layout)
+    (row,) = read_slides(layout.slides)
+    shutil.rmtree(layout.ledger_root)
+    prepare_out(layout.out)
+    write_catalog(layout)
+    assert read_slides(layout.slides) == [row]
+    remove_waste(layout)
+    assert layout.table("crop").exists()
+    assert layout.store("crop").exists()
+    layout.slides.unlink()
+    assert remove_waste(layout).waste == ()
+    assert layout.table("crop").exists()
 
 
 def test_what_a_run_no_longer_keeps_is_removed(layout, crop):
@@ -196,11 +214,12 @@ def test_foreign_files_and_slides_of_the_catalog_stay(layout, undisturbed):
     for name in ("notes.txt", "stores/readme.md", "exports/a.csv", "stores/.hidden"):
         litter(layout.out / name)
     shutil.rmtree(layout.ledger_root / "crop")
-    names = paths_of(layout, find_waste(layout))
-    assert names == {"nuclei/slide_id=crop", "stores/crop.zarr"}
-    litter(layout.quarantine("crop"))
     assert find_waste(layout).waste == ()
     assert table_bytes(layout.out) == table_bytes(undisturbed)
+    shutil.rmtree(layout.table("crop").parent)
+    assert paths_of(layout, find_waste(layout)) == {"stores/crop.zarr"}
+    litter(layout.quarantine("crop"))
+    assert find_waste(layout).waste == ()
 
 
 KEYS = {stage: f"{at:016x}" for at, stage in enumerate(KEPT_WITH)}
