@@ -29,6 +29,7 @@ from segpipe.stages.keeping import is_kept
 from segpipe.stages.plan import Grounds, Plan
 from segpipe.stages.planning import network_ref
 from segpipe.stages.quarantine import Quarantine, release
+from segpipe.stages.stored import NUCLEI_0
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
@@ -82,7 +83,8 @@ class Asked:
 def finished_row(slide: SlideRef, asked: Asked) -> SlideRow | None:
     """Return the row of a slide that is finished; None if only a plan can tell.
 
-    A slide that was moved or touched is noted as it is now.
+    A slide that was moved or touched is noted as it is now. A report that is asked for
+    and isn't there takes a plan.
     """
     ledger = Ledger(asked.layout, slide.id)
     done = read_done(ledger)
@@ -96,7 +98,8 @@ def finished_row(slide: SlideRef, asked: Asked) -> SlideRow | None:
     if not (same and now.signature):
         return None
     row = standing_row(ledger, done.result_key, asked.settings.keep)
-    if row is None:
+    lacks_report = asked.settings.report and not has_report(asked.layout, slide.id)
+    if row is None or lacks_report:
         return None
     if now.content:
         row = with_path(ledger, row, now.path)
@@ -127,9 +130,15 @@ def standing_row(
 
 
 def is_whole(layout: Layout, slide_id: str, keep: Collection[str]) -> bool:
-    """Whether a slide's table stands, and all that was to be kept."""
+    """Whether a slide's table and label map stand, and all that was to be kept."""
+    results = (layout.table(slide_id), layout.store(slide_id) / NUCLEI_0)
     kept = all(is_kept(name, layout, slide_id) for name in keep)
-    return kept and layout.table(slide_id).exists()
+    return kept and all(path.exists() for path in results)
+
+
+def has_report(layout: Layout, slide_id: str) -> bool:
+    """Whether the page of a slide is there; its picture is written before."""
+    return layout.report(slide_id).exists()
 
 
 def done_path(ledger: Ledger) -> Path:

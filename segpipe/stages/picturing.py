@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segpipe.arrays import RGB, to_rgb
+from segpipe.arrays import RGB
 from segpipe.geometry import Box
 from segpipe.report import slide_page as pages
 from segpipe.report.details import SIDE_UM, Detail, choose_boxes
 from segpipe.report.overview import Overview, draw_overview, with_title
 from segpipe.report.pictures import write_png
-from segpipe.slides import open_slide
-from segpipe.stages.canvas import choose_canvas, read_whole
+from segpipe.slides import Slide, open_slide
+from segpipe.stages.canvas import choose_canvas, read_canvas, read_whole
 from segpipe.stages.measuring import frame_of
 from segpipe.stages.plan import Plan
-from segpipe.stages.stored import IMAGE, NUCLEI_0, store_of
+from segpipe.stages.stored import NUCLEI_0, store_of
 from segpipe.stores.durable import write_text
 from segpipe.stores.layout import Layout
 from segpipe.tables.reading import iter_nuclei, read_nuclei
@@ -32,7 +32,7 @@ _PLACES = ("y_um", "x_um", "nucleus_id")
 
 
 def write_report(plan: Plan, row: SlideRow) -> None:
-    """Write the overlay picture and the page."""
+    """Write the overlay picture and the page, from the slide, label map and table."""
     layout, slide_id = Layout(plan.out), plan.slide.id
     every = ceil(row.n_nuclei / MOST_SHOWN) or 1
     nuclei = _sample(plan, every)
@@ -69,25 +69,25 @@ def _overview(plan: Plan, nuclei: pd.DataFrame, every: int) -> RGB:
     y_px, x_px = (nuclei[name].to_numpy() / mpp for name in ("y_um", "x_um"))
     side_px = plan.canvas.px(SIDE_UM)
     boxes = choose_boxes(y_px, x_px, canvas_shape=shape, side_px=side_px)
-    return draw_overview(
-        Overview(
-            thumbnail=_thumbnail(plan),
+    with open_slide(plan.slide.path, reader=plan.reader) as slide:
+        overview = Overview(
+            thumbnail=_thumbnail(plan, slide),
             y_px=y_px,
             x_px=x_px,
             canvas_shape=shape,
             mpp=mpp,
             every=every,
-            details=[_detail(plan, box) for box in boxes],
+            details=[_detail(plan, slide, box) for box in boxes],
         )
-    )
+    return draw_overview(overview)
 
 
-def _detail(plan: Plan, box: Box) -> Detail:
-    store = store_of(plan)
-    ids, local = np.unique(store.read(NUCLEI_0, box), return_inverse=True)
+def _detail(plan: Plan, slide: Slide, box: Box) -> Detail:
+    labels = store_of(plan).read(NUCLEI_0, box)
+    ids, local = np.unique(labels, return_inverse=True)
     return Detail(
         box=box,
-        rgb=to_rgb(store.read(IMAGE, box)),
+        rgb=read_canvas(slide, plan.canvas, box),
         labels=local.reshape(box.shape).astype(np.int32) + int(ids[0] > 0),
         type_ids=_types(plan, ids[ids > 0]) if plan.network.types else None,
     )
@@ -100,10 +100,8 @@ def _types(plan: Plan, ids: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return np.concatenate([[0], rows["type_id"].to_numpy()]).astype(np.uint8)
 
 
-def _thumbnail(plan: Plan) -> RGB:
+def _thumbnail(plan: Plan, slide: Slide) -> RGB:
     """Read the whole slide, small."""
     longer_um = max(plan.slide_shape) * plan.slide_mpp
-    with open_slide(plan.slide.path, reader=plan.reader) as slide:
-        mpp = max(longer_um / THUMBNAIL_PX, plan.slide_mpp)
-        canvas = choose_canvas(slide.levels, plan.slide_mpp, mpp)
-        return read_whole(slide, canvas)
+    mpp = max(longer_um / THUMBNAIL_PX, plan.slide_mpp)
+    return read_whole(slide, choose_canvas(slide.levels, plan.slide_mpp, mpp))

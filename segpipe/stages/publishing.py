@@ -7,6 +7,7 @@ from segpipe.stages.describing import describe
 from segpipe.stages.finished import (
     Done,
     done_path,
+    has_report,
     read_row,
     standing_row,
     with_path,
@@ -19,7 +20,7 @@ from segpipe.stages.picturing import write_report
 from segpipe.stages.plan import Grounds, Plan
 from segpipe.stages.quarantine import release
 from segpipe.stages.repairing import reopening_damaged
-from segpipe.stages.stored import ledger_of, store_of
+from segpipe.stages.stored import NUCLEI_0, ledger_of, store_of
 from segpipe.stores.durable import remove, write_text
 from segpipe.stores.layout import Layout
 from segpipe.tables.slides import SlideRow
@@ -29,14 +30,17 @@ def begin(plan: Plan) -> None:
     """Take back the row of an earlier result, before what it vouches for is changed.
 
     The table of another result goes with it: if this run fails, it would be read with
-    the tables that came of the new settings. The row, which tells, goes last.
+    the tables that came of the new settings. The row, which tells, goes last. Receipts
+    for a label map that is gone go too.
     """
     ledger = ledger_of(plan)
     row = read_row(ledger)
     with ledger.hold().writing():
         remove(done_path(ledger))
         if row is not None and row.result_key != plan.result_key:
-            remove(Layout(plan.out).table(plan.slide.id))
+            remove(ledger.layout.table(plan.slide.id))
+        if not (ledger.layout.store(plan.slide.id) / NUCLEI_0).exists():
+            ledger.forget("stitch")
         remove(ledger.row_path)
 
 
@@ -67,7 +71,8 @@ def publish(plan: Plan) -> SlideRow:
 def already_done(plan: Plan) -> SlideRow | None:
     """Return the row of an earlier run that came to this plan's result, if any.
 
-    What that run was to keep must be there too. A damaged row is none.
+    What that run was to keep must be there too. A damaged row is none. A report that is
+    asked for now and isn't there is written.
     """
     ledger = ledger_of(plan)
     row = standing_row(ledger, plan.result_key, plan.settings.keep)
@@ -75,6 +80,8 @@ def already_done(plan: Plan) -> SlideRow | None:
         return None
     with ledger.hold().writing():
         row = with_path(ledger, row, plan.slide.path)
+        if plan.settings.report and not has_report(ledger.layout, plan.slide.id):
+            write_report(plan, row)
         tidy(plan)
         write_done(ledger, Done(result_key=row.result_key, grounds=plan.grounds))
     return row

@@ -102,6 +102,7 @@ def test_a_slide_that_is_gone_is_not_finished(slide, layout, settings):
         {"min_prob": 0.9},
         {"mpp": 0.5},
         {"keep": ["maps"]},
+        {"report": True},  # which isn't there
     ],
     ids=repr,
 )
@@ -115,7 +116,6 @@ def test_settings_that_may_matter_make_it_look_closer(slide, layout, settings, c
         {"tile_px": 256},
         {"halo_px": 64},
         {"workers": 2},
-        {"report": True},
         {"max_quarantined": "3"},
         {"device": "cpu"},
     ],
@@ -123,6 +123,25 @@ def test_settings_that_may_matter_make_it_look_closer(slide, layout, settings, c
 )
 def test_settings_that_change_no_result_do_not(slide, layout, settings, changed):
     assert is_finished(slide, layout, settings, **changed)
+
+
+def test_a_label_map_that_is_gone_is_made_again(slide, layout, settings):
+    labels = layout.store("crop") / "labels"
+    shutil.rmtree(labels)
+    assert not is_finished(slide, layout, settings)
+    segment_slide(slide, layout.out, settings)
+    assert labels.exists()
+    assert is_finished(slide, layout, settings)
+
+
+def test_a_report_that_is_asked_for_later_is_all_that_is_made(slide, layout, settings):
+    events = []
+    with_report = settings.model_copy(update={"report": True})
+    segment_slide(slide, layout.out, with_report, listener=events.append)
+    assert events == []
+    assert layout.report("crop").exists()
+    assert layout.overlay("crop").exists()
+    assert is_finished(slide, layout, with_report)
 
 
 def test_what_is_known_of_a_slide_counts_too(tmp_path, slide, layout, settings):
