@@ -54,7 +54,8 @@ class Settings(Frozen):
     max_extent_um: Annotated[float, Field(ge=20, le=500)] = 120.0
     """Instances wider or higher than this are no nuclei."""
     min_prob: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Instances of a lower mean probability are no nuclei; None: as calibrated."""
+    """Instances of a lower mean probability are no nuclei; by default what the weights
+    were calibrated with."""
     keep: frozenset[Keepable] = frozenset()
     """Intermediate arrays to keep after the table is written; of a detector, which has
     no maps, ``maps`` keeps its scored masks."""

@@ -33,7 +33,7 @@ class SeamCheck:
     n_near: int
     """Nuclei near a seam."""
     n_interior: int
-    """The others."""
+    """Nuclei that aren't near one."""
     density_ratio: float
     """Share of nuclei near seams over the share of the canvas near them."""
     area_ratio: float

@@ -116,7 +116,7 @@ class SlideRow:
 def write_slides(rows: Iterable[SlideRow], path: Path) -> None:
     """Write ``slides.parquet``, a row per slide, in order of ``slide_id``."""
     records = [_record(row) for row in sorted(rows, key=lambda row: row.slide_id)]
-    table = pa.Table.from_pylist(records, schema=_schema())
+    table = pa.Table.from_pylist(records, schema=slides_schema())
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -130,7 +130,7 @@ def read_slides(path: str | PathLike[str]) -> list[SlideRow]:
         If the file is missing or damaged.
     """
     try:
-        records = pq.read_table(path, schema=_schema()).to_pylist()
+        records = pq.read_table(path, schema=slides_schema()).to_pylist()
     except (OSError, pa.ArrowException) as error:
         message = f"{path} can't be read: {error}. Run again; finished slides are kept."
         raise StoreDamaged(message) from error
@@ -170,7 +170,8 @@ _SEAM = {
 """Fields of the seam check, in columns ``seam_<name>``."""
 
 
-def _schema() -> pa.Schema:
+def slides_schema() -> pa.Schema:
+    """Return the columns of ``slides.parquet``."""
     return pa.schema(
         {
             **_PLAIN,
