@@ -14,7 +14,15 @@ from typing import Annotated
 
 import typer
 
-from flows import calibrating, comparing, converting, evaluating, options, serving
+from flows import (
+    calibrating,
+    comparing,
+    converting,
+    evaluating,
+    formats,
+    options,
+    serving,
+)
 from flows.exits import STOPPED, TERMINATED, exits, stoppable
 from segpipe.config import Settings, settings_from
 
@@ -36,9 +44,9 @@ Examples:
 
 `segpipe run cohort.csv --out results --keep maps --json`
 
-Exit codes: 0 all done · 3 some slides quarantined, the rest done · 2 usage or a
-refused plan · 1 anything else · 130 Ctrl-C · 143 SIGTERM. The same command again goes
-on where it stopped.
+Exit codes: 0 all done, or being done by another run · 3 some slides quarantined, the
+rest done · 2 usage or a refused plan · 1 anything else · 130 Ctrl-C · 143 SIGTERM. The
+same command again goes on where it stopped.
 """
 
 
@@ -100,7 +108,7 @@ def run(  # noqa: PLR0913 - each is an option
     with exits(debug=debug, as_json=as_json), stoppable():
         settings = settings_from(
             config,
-            keep=None if keep is None else [k for k in keep.split(",") if k],
+            keep=options.members(keep),
             report=report,
             network=network,
             weights=weights,
@@ -143,14 +151,21 @@ def plan(  # noqa: PLR0913 - each is an option
     slide: options.Slide,
     *,
     out: options.Out = Path("out"),
+    keep: options.Keep = None,
     network: options.Network = None,
     weights: options.Weights = None,
     mpp: options.Mpp = None,
     tissue_mask: options.TissueMask = None,
     device: options.Device = None,
     workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    cluster: options.Cluster = None,
+    slides_at_once: options.SlidesAtOnce = None,
     tile_px: options.TilePx = None,
     halo_px: options.HaloPx = None,
+    min_area_um2: options.MinArea = None,
+    max_extent_um: options.MaxExtent = None,
+    min_prob: options.MinProb = None,
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
@@ -158,14 +173,21 @@ def plan(  # noqa: PLR0913 - each is an option
     with exits(debug=debug, as_json=True):
         settings = settings_from(
             config,
+            keep=options.members(keep),
             network=network,
             weights=weights,
             mpp=mpp,
             tissue_mask=tissue_mask,
             device=device,
             workers=workers,
+            scheduler=scheduler,
+            cluster=cluster,
+            slides_at_once=slides_at_once,
             tile_px=tile_px,
             halo_px=halo_px,
+            min_area_um2=min_area_um2,
+            max_extent_um=max_extent_um,
+            min_prob=min_prob,
         )
         from flows.inspecting import plan_as_json  # noqa: PLC0415
 
@@ -213,7 +235,7 @@ def inspect(  # noqa: PLR0913 - each is an option
             return settings_from(
                 config,
                 base=last,
-                keep=None if keep is None else [k for k in keep.split(",") if k],
+                keep=options.members(keep),
                 network=network,
                 weights=weights,
                 mpp=mpp,
@@ -251,32 +273,7 @@ def gc(
         collect(folder, removing=yes, as_json=as_json)
 
 
-@app.command()
-def export(
-    folder: options.ResultFolder,
-    *,
-    format_: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="NAME", help="E.g. geojson, csv; a wrong one lists all."
-        ),
-    ],
-    slide_id: Annotated[
-        list[str] | None,
-        typer.Option("--slide", metavar="ID", help="Only this slide; may be repeated."),
-    ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where to. Default: DIR/exports/NAME."),
-    ] = None,
-    debug: options.Debug = False,
-) -> None:
-    """Write results in another format, a file for each slide."""
-    with exits(debug=debug):
-        from flows.exporting import export_slides  # noqa: PLC0415
-
-        for path in export_slides(folder, format_, slide_id, to):
-            sys.stdout.write(f"{path}\n")
+app.command(epilog=formats.EXAMPLES)(formats.export)
 
 
 TRAIN_EXAMPLES = """
@@ -327,21 +324,21 @@ app.command(epilog=serving.EXAMPLES)(serving.serve)
 
 
 @app.command()
-def networks() -> None:
+def networks(*, as_json: options.AsJson = False) -> None:
     """List the networks."""
-    with exits():
-        from flows.listing import show_networks  # noqa: PLC0415
+    with exits(as_json=as_json):
+        from flows.listing import list_networks  # noqa: PLC0415
 
-        show_networks()
+        list_networks(as_json=as_json)
 
 
 @app.command()
-def readers() -> None:
+def readers(*, as_json: options.AsJson = False) -> None:
     """List the slide formats and who reads them."""
-    with exits():
-        from flows.listing import show_readers  # noqa: PLC0415
+    with exits(as_json=as_json):
+        from flows.listing import list_readers  # noqa: PLC0415
 
-        show_readers()
+        list_readers(as_json=as_json)
 
 
 def main() -> None:

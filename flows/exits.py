@@ -3,7 +3,7 @@
 ==== =====================================================
 code meaning
 ==== =====================================================
-0    all done
+0    all done, or being done by another run
 1    anything else: a crash, a lost cluster, a full disk
 2    usage, or a refused plan
 3    some slides are quarantined, the rest is done

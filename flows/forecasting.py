@@ -15,7 +15,9 @@ from segpipe.config import Settings
 from segpipe.errors import SegpipeError
 from segpipe.stages.explaining import StageOutlook, is_done, outlook
 from segpipe.stages.plan import Plan
-from segpipe.stages.planning import plan_slide
+from segpipe.stages.planning import decided
+from segpipe.stages.pricing import check_budget
+from segpipe.stores.layout import Layout
 
 Choose = Callable[[Settings], Settings]
 """Settings of a run now, from those of the last run."""
@@ -39,8 +41,17 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(last: Plan, choose: Choose) -> Forecast:
+def forecast(last: Plan, layout: Layout, choose: Choose) -> Forecast:
     """Plan the slide of an earlier run anew, with the file as it is now.
+
+    Parameters
+    ----------
+    last
+        The plan of that run.
+    layout
+        The result folder as it lies now; the plan may be older than its move.
+    choose
+        Returns the settings of a run now, from those of that one.
 
     Raises
     ------
@@ -50,7 +61,9 @@ def forecast(last: Plan, choose: Choose) -> Forecast:
     settings = choose(last.settings)
     changes = _changes(last.settings, settings)
     try:
-        plan = plan_slide(last.slide, settings, last.out)
+        plan = decided(last.slide, settings, layout.out)
+        if not is_done(plan):
+            check_budget(plan)
     except SegpipeError as error:
         return Forecast(
             changes=changes, is_done=False, stages=(), refused=sentence(error)

@@ -28,6 +28,8 @@ from tasks.wording import duration
 
 LISTS = ("tissue_windows", "image_windows", "tissue_tiles")
 """Fields of a plan that grow with the slide; their lengths are said instead."""
+PIPE_WIDTH = 10_000
+"""Columns where no terminal has fewer: each slide is a line, whole."""
 
 
 def plan_as_json(slide: Path, settings: Settings, out: Path) -> str:
@@ -64,12 +66,19 @@ def inspect_run(folder: Path, *, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("slide", "status", "nuclei", "mm²", "time", "reason"):
         is_number = name in {"nuclei", "mm²", "time"}
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=name not in {"slide", "reason"},
+        )
     for row in rows:
         table.add_row(*_cells(row))
     for slide_id in unfinished:
         table.add_row(escape(slide_id), "unfinished")
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
     console.print(table)
     console.print(f"[dim]{len(rows) + len(unfinished)} slides in {escape(str(folder))}")
 
@@ -100,7 +109,7 @@ def inspect_slide(
             f"No slide {slide_id!r} in {folder}. `segpipe inspect {folder}` lists."
         )
         raise SlideNotFound(message)
-    now = None if plan is None else forecast(plan, choose)
+    now = None if plan is None else forecast(plan, layout, choose)
     holder = _holder(ledger)
     if as_json:
         facts = {

@@ -335,6 +335,13 @@ def one_of(
     return next(iter(given.values()), "hoverlite")
 
 
+def members(listed: str | None) -> list[str] | None:
+    """Return what stands between commas; None if nothing was given."""
+    if listed is None:
+        return None
+    return [name for each in listed.split(",") if (name := each.strip())]
+
+
 def _list_recipes(asked: bool) -> None:  # noqa: FBT001 - typer's callback
     if asked:
         from flows.training import show_recipes  # noqa: PLC0415

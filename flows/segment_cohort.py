@@ -65,17 +65,22 @@ def segment_cohort(
 
 
 def final_state(outcomes: Sequence[Outcome]) -> State[Any]:
-    """Return how a cohort truly ended, with its outcomes as the result."""
-    failed = with_status(outcomes, "quarantined", "busy")
+    """Return how a cohort truly ended, with its outcomes as the result.
+
+    A slide that another run works on is no failure: that run ends with it.
+    """
+    failed, busy = (with_status(outcomes, each) for each in ("quarantined", "busy"))
+    elsewhere = f", {len(busy)} of them busy in another run" if busy else ""
     if not failed:
-        return Completed(message=f"{len(outcomes)} slides", data=list(outcomes))
+        message = f"{len(outcomes)} slides{elsewhere}"
+        return Completed(message=message, data=list(outcomes))
     names = ", ".join(outcome.slide.id for outcome in failed[:NAMED])
     more = ", ..." if len(failed) > NAMED else ""
     n_passed = sum(outcome.is_passed_over for outcome in failed)
     passed = f" ({n_passed} passed over, as before)" if n_passed else ""
     return Completed(
         name="CompletedWithQuarantine",
-        message=f"{len(failed)} of {len(outcomes)} slides not done{passed}: "
-        f"{names}{more}",
+        message=f"{len(failed)} of {len(outcomes)} slides quarantined{passed}: "
+        f"{names}{more}{elsewhere}",
         data=list(outcomes),
     )

@@ -25,8 +25,11 @@ SHOWN_SLIDES = 40
 
 
 def code_of(outcomes: Sequence[Outcome], *, is_cohort: bool) -> int:
-    """Return the exit code: of one slide its own, of a cohort whether all are done."""
-    failed = with_status(outcomes, "quarantined", "busy")
+    """Return the exit code: of one slide its own, of a cohort whether all are done.
+
+    A slide that another run holds is no failure: that run does it.
+    """
+    failed = with_status(outcomes, "quarantined")
     if not failed:
         return DONE
     if is_cohort:
@@ -41,8 +44,9 @@ def as_json(outcomes: Sequence[Outcome], out: Path, seconds: float, code: int) -
         f"n_{status}": len(with_status(outcomes, status))
         for status in ("done", "unchanged", "quarantined", "busy")
     }
+    is_busy = code == DONE and counts["n_busy"] > 0
     facts = {
-        "status": "done" if code == DONE else "quarantined",
+        "status": "busy" if is_busy else "done" if code == DONE else "quarantined",
         "exit_code": code,
         "out": str(out.resolve()),
         "seconds": round(seconds, 3),
@@ -79,6 +83,7 @@ def show(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
         _show_slide(console, rows[0], out)
     elif rows:
         _show_slides(console, rows)
+    _show_busy(console, outcomes)
     _show_failures(console, outcomes, out)
     if rows:
         layout = Layout(out)
@@ -138,12 +143,18 @@ def _show_slides(console: Console, rows: Sequence[SlideRow]) -> None:
     console.print(table)
 
 
+def _show_busy(console: Console, outcomes: Sequence[Outcome]) -> None:
+    busy = with_status(outcomes, "busy")
+    for outcome in busy[:SHOWN_SLIDES]:
+        _show_reason(console, outcome, "yellow")
+    if len(busy) > SHOWN_SLIDES:
+        console.print(f"... and {len(busy) - SHOWN_SLIDES} more that are busy")
+
+
 def _show_failures(console: Console, outcomes: Sequence[Outcome], out: Path) -> None:
-    failed = with_status(outcomes, "quarantined", "busy")
+    failed = with_status(outcomes, "quarantined")
     for outcome in failed[:SHOWN_SLIDES]:
-        reason = reason_of(outcome.error) if outcome.error else ""
-        name = escape(outcome.slide.id)
-        console.print(f"[red]{outcome.status}[/]  [bold]{name}[/]  {escape(reason)}")
+        _show_reason(console, outcome, "red")
     if len(failed) > SHOWN_SLIDES:
         console.print(f"... and {len(failed) - SHOWN_SLIDES} more in slides.parquet")
     if n_passed := sum(outcome.is_passed_over for outcome in failed):
@@ -152,9 +163,15 @@ def _show_failures(console: Console, outcomes: Sequence[Outcome], out: Path) -> 
             f"{n_passed} of them {were} quarantined by an earlier run and passed over, "
             "as neither slide nor settings changed: --retry-quarantined tries again."
         )
-    if with_status(outcomes, "quarantined"):
+    if failed:
         folder = Layout(out).quarantine("x").parent
         console.print(f"[dim]Reasons in full: {escape(str(folder))}")
+
+
+def _show_reason(console: Console, outcome: Outcome, colour: str) -> None:
+    reason = reason_of(outcome.error) if outcome.error else ""
+    said = f"[{colour}]{outcome.status}[/]  [bold]{escape(outcome.slide.id)}[/]"
+    console.print(f"{said}  {escape(reason)}")
 
 
 def _show_files(console: Console, files: dict[str, Path]) -> None:

@@ -217,7 +217,7 @@ class CohortContents:
         if isinstance(news, Outcome):
             slide = self.run.slides.get(news.slide.id)
             row = slide_row(news, now_s - slide.started_s if slide else None)
-            is_failed = news.status in {"quarantined", "busy"}
+            is_failed = news.status == "quarantined"
             (self.failed if is_failed else self.others).append(row)
         self.run.hear(news, now_s)
 

@@ -118,7 +118,7 @@ def _run_started(event: RunStarted) -> Fields:
 
 
 def _run_ended(event: RunEnded, run: Standing) -> Fields:
-    failed = run.statuses["quarantined"] + run.statuses["busy"]
+    failed = run.statuses["quarantined"]
     level = "error" if event.error else "warning" if failed else "info"
     counts = {f"n_{status}": n for status, n in sorted(run.statuses.items())}
     return {
@@ -150,9 +150,8 @@ def _slide_planned(event: SlidePlanned) -> Fields:
 
 
 def _slide_ended(outcome: Outcome, started_s: float | None) -> Fields:
-    failed = outcome.status in {"quarantined", "busy"}
     fields: Fields = {
-        "level": "error" if failed else "info",
+        "level": "error" if outcome.status == "quarantined" else "info",
         "event": f"slide_{outcome.status}",
         "slide": outcome.slide.id,
         "path": str(outcome.slide.path),

@@ -71,7 +71,7 @@ class Metric:
 class _Metrics:
     path: Path
     last_success_s: float
-    """When a run last ended with every slide done, in Unix time."""
+    """When a run last ended with no slide quarantined, in Unix time."""
     standing: Standing = field(
         default_factory=lambda: Standing(n_slides=0, started_s=time.monotonic())
     )
@@ -105,8 +105,7 @@ class _Metrics:
 
     def _end(self, event: RunEnded) -> None:
         self.is_running = False
-        statuses = self.standing.statuses
-        if event.error is None and not statuses["quarantined"] + statuses["busy"]:
+        if event.error is None and not self.standing.statuses["quarantined"]:
             self.last_success_s = self.heard_s
 
     def write(self) -> None:
@@ -151,7 +150,7 @@ class _Metrics:
         )
         yield _gauge(
             LAST_SUCCESS,
-            "When a run last ended with every slide done.",
+            "When a run last ended with no slide quarantined.",
             self.last_success_s,
         )
 

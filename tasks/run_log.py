@@ -24,7 +24,8 @@ def cohort_log() -> Listener:
 
     def listen(news: News) -> None:
         if isinstance(news, Outcome) and not is_known(news):
-            (logger.info if news.row else logger.error)("%s", ended(news))
+            is_failed = news.status == "quarantined"
+            (logger.error if is_failed else logger.info)("%s", ended(news))
 
     return listen
 

@@ -18,7 +18,7 @@ def resolve_device(asked: str) -> str:
     Raises
     ------
     SettingsError
-        If a GPU is asked for and none can be used.
+        If a GPU is asked for and none can be used, or none of that number.
     """
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     available = torch.cuda.is_available()
@@ -30,7 +30,20 @@ def resolve_device(asked: str) -> str:
             "GPU. Use --device auto or cpu, or install a CUDA build of torch."
         )
         raise SettingsError(message)
+    number = int(asked.partition(":")[2] or 0)
+    if asked.startswith("cuda") and number >= (n_gpus := torch.cuda.device_count()):
+        message = (
+            f"--device {asked} was asked for, but of the {n_gpus} GPUs that torch sees "
+            f"here the last is cuda:{n_gpus - 1}. Name one of them, or use --device "
+            "cuda, all of them."
+        )
+        raise SettingsError(message)
     return asked
+
+
+def kind_of(device: str) -> str:
+    """Return ``cpu`` or ``cuda``: what results depend on, whichever GPU it is."""
+    return device.partition(":")[0]
 
 
 def device_of(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from segpipe.config import Settings, SlideRef, mask_of
 from segpipe.errors import SlideError
 from segpipe.slides import slide_fingerprint, stat_signature
+from segpipe.stages.devices import kind_of
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Grounds, NetworkRef
 from segpipe.tables.schema import SCHEMA_VERSION
@@ -78,7 +79,7 @@ def model_digest(network: NetworkRef, mpp: float, device: str) -> str:
     mpp
         Micrometres per pixel that the weights want.
     device
-        Where the network runs.
+        Where the network runs; a GPU's number doesn't count.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def model_digest(network: NetworkRef, mpp: float, device: str) -> str:
         {
             "network": network.model_dump(mode="json", exclude={"weights"}),
             "mpp": mpp,
-            "device": device,
+            "device": kind_of(device),
             "stages": {stage.name: stage.version for stage in STAGES},
             "schema": SCHEMA_VERSION,
             "segpipe": version("segpipe"),

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from segpipe.stages.devices import kind_of
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
 from segpipe.tables.schema import SCHEMA_VERSION
@@ -72,7 +73,7 @@ def _dependencies(plan: Plan, tiling: dict[str, int]) -> dict[str, dict[str, Any
             "windows": plan.tissue_windows,
             "network": network.name,
             "weights": network.sha256,
-            "device": plan.device,
+            "device": kind_of(plan.device),
             **({"decoding": network.decoding} if network.detects else {}),
         },
         "label": {

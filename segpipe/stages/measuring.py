@@ -19,6 +19,7 @@ from segpipe.geometry import Box
 from segpipe.labels.records import XMAX, XMIN, YMAX, YMIN, InstanceRecords
 from segpipe.stages._stage import Stage
 from segpipe.stages.answers import Labelled, answers_of
+from segpipe.stages.devices import kind_of
 from segpipe.stages.nuclei_index import NucleiIndex
 from segpipe.stages.plan import Plan
 from segpipe.stages.stored import (
@@ -136,7 +137,7 @@ def _metadata(plan: Plan) -> dict[str, str]:
         "min_area_um2": plan.settings.min_area_um2,
         "max_extent_um": plan.settings.max_extent_um,
         "decoding": plan.network.decoding | {"min_prob": plan.min_prob},
-        "device": plan.device,
+        "device": kind_of(plan.device),
     }
     return {
         "slide_id": plan.slide.id,

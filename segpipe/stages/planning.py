@@ -62,6 +62,16 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
     SettingsError, WeightsError
         If the network or its weights can't be had.
     """
+    plan = decided(slide, settings, out)
+    check_budget(plan)
+    return plan
+
+
+def decided(slide: SlideRef, settings: Settings, out: Path) -> Plan:
+    """Return the plan of a slide, be there memory and disk for it or not.
+
+    Parameters and errors are those of `plan_slide`.
+    """
     ref = network_ref(settings)
     card = card_of(_weights_path(settings))
     device = device_of(settings)
@@ -112,7 +122,6 @@ def plan_slide(slide: SlideRef, settings: Settings, out: Path) -> Plan:
         keys={},
         result_key="",
     )
-    check_budget(draft)
     return draft.model_copy(
         update={"keys": stage_keys(draft), "result_key": result_key(draft)}
     )

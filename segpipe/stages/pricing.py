@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-
-import psutil
 
 from segpipe.config import Settings
 from segpipe.errors import BudgetExceeded, DiskFull
 from segpipe.networks import network as find_network
+from segpipe.stages.memory import HeldMemory, free_memory, held_memory
 from segpipe.stages.plan import Canvas, NetworkRef, Plan, Price
 from segpipe.stages.tissue_mask import MASK_MPP, MOST_PIXELS
 from segpipe.stitching.blocks import Blocks
+from segpipe.stores.layout import Layout
+from segpipe.stores.lease_files import newest
+from segpipe.stores.leases import judge
 from segpipe.tables.parquet import ROW_GROUP_ROWS
 from segpipe.tiling.grid import TileGrid
 
@@ -156,10 +160,17 @@ def check_room(plan: Plan) -> None:
 
 def default_workers() -> int:
     """Return how many workers this machine has cores for."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_memory(plan: Plan) -> None:
+    """Refuse a plan whose processes can't get what they don't hold already.
+
+    Planning may come when this run's workers are up: what they have is not free, and
+    is not asked for again.
+    """
     if plan.settings.scheduler is not None or plan.settings.cluster is not None:
         return  # the workers' memory is elsewhere
     n_workers = plan.settings.workers or default_workers()
@@ -169,28 +180,85 @@ def _check_memory(plan: Plan) -> None:
     driver_bytes = plan.price.driver_bytes + others * (
         plan.price.driver_bytes - RUNTIME_BYTES
     )
-    needed = n_workers * plan.price.worker_bytes + driver_bytes
-    available = psutil.virtual_memory().available
-    if needed > available:
+    worker_bytes = plan.price.worker_bytes
+    needed = n_workers * worker_bytes + driver_bytes
+    held = held_of_needed(held_memory(), driver_bytes, worker_bytes, n_workers)
+    free = free_memory()
+    if needed - held > free.n_bytes:
+        limit = f" under the limit in {free.limit}" if free.limit else ""
         message = (
-            f"{n_workers} workers need {_gib(plan.price.worker_bytes)} each and the "
-            f"driver {_gib(driver_bytes)}, {_gib(needed)} together; "
-            f"{_gib(available)} are free. Use fewer --workers, or a --tile-px below "
-            f"{plan.settings.tile_px}."
+            f"{n_workers} workers need {_gib(worker_bytes)} each and the driver "
+            f"{_gib(driver_bytes)}, {_gib(needed)} together. They hold {_gib(held)} "
+            f"of it; {_gib(free.n_bytes)} are free{limit}. Use fewer --workers, or a "
+            f"--tile-px below {plan.settings.tile_px}."
         )
         raise BudgetExceeded(message)
+
+
+def held_of_needed(
+    held: HeldMemory, driver_bytes: int, worker_bytes: int, n_workers: int
+) -> int:
+    """Return how much of what a run needs its processes hold, in bytes.
+
+    What one has beyond its need, a notebook its pictures, helps no other.
+    """
+    workers = held.children_bytes[:n_workers]
+    of_workers = sum(min(each, worker_bytes) for each in workers)
+    return min(held.own_bytes, driver_bytes) + of_workers
 
 
 def _check_disk(plan: Plan) -> None:
+    """Refuse a plan that may fill the disk, less what is written of it already.
+
+    Other slides that are under way are taken to be like this one.
+    """
     folder = _existing(plan.out)
     free = shutil.disk_usage(folder).free
-    if plan.price.disk_bytes > free:
+    each, at_once = plan.price.disk_bytes, plan.settings.slides_at_once
+    needed = at_once * each
+    if needed <= free:
+        return
+    written = _written_bytes(plan)
+    if needed - written > free:
+        alike = f", and so may each of {at_once} at once" if at_once > 1 else ""
+        there = f" {_gib(written)} are written." if written else ""
+        fewer = " use fewer --slides-at-once," if at_once > 1 else ""
         message = (
-            f"Slide {plan.slide.id} needs up to {_gib(plan.price.disk_bytes)} on disk "
-            f"while it is worked on; {folder} has {_gib(free)} free. Free some, or use "
-            "an --out on another disk."
+            f"Slide {plan.slide.id} needs up to {_gib(each)} on disk while it is "
+            f"worked on{alike}.{there} {folder} has {_gib(free)} free. Free some,"
+            f"{fewer} or use an --out on another disk."
         )
         raise BudgetExceeded(message)
+
+
+def _written_bytes(plan: Plan) -> int:
+    """Return how much of what slides under way need, this one too, is on disk."""
+    layout, most = Layout(plan.out), plan.price.disk_bytes
+    others = [name for name in _under_way(layout) if name != plan.slide.id]
+    sizes = [min(most, own_bytes(layout, name)) for name in others]
+    largest = sorted(sizes, reverse=True)[: plan.settings.slides_at_once - 1]
+    return min(most, own_bytes(layout, plan.slide.id)) + sum(largest)
+
+
+def _under_way(layout: Layout) -> Iterator[str]:
+    for folder in layout.ledger_root.glob("*/"):
+        lease = newest(folder)
+        if lease is not None and judge(lease) != "free":
+            yield folder.name
+
+
+def own_bytes(layout: Layout, slide_id: str) -> int:
+    """Return the size of a slide's store and ledger.
+
+    What isn't of the present plan counts too: it makes room for what is.
+    """
+    n_bytes = 0
+    for own in (layout.store(slide_id), layout.ledger(slide_id)):
+        for folder, _, names in os.walk(own):
+            for name in names:
+                with suppress(FileNotFoundError):  # whoever holds it tidies up
+                    n_bytes += Path(folder, name).lstat().st_size
+    return n_bytes
 
 
 def _existing(folder: Path) -> Path:

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from segpipe.config import Settings
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
@@ -112,6 +114,50 @@ def test_dask_is_encrypted_and_has_no_way_out():
         assert not [part for part in service["command"] if "tcp://" in part]
     assert COMPOSE["networks"]["dask"] == {"internal": True}
     assert "tls" in COMPOSE["services"]["dask-scheduler"]["command"]
+
+
+def deployed_settings(folder, *names):
+    """Return the settings that a compose project gives each deployment.
+
+    Runs the command of its service `deploy`, with a stand-in for `prefect`.
+    """
+    services = [
+        yaml.safe_load((DEPLOY / "compose" / f"{name}.yaml").read_text())["services"]
+        for name in names
+    ]
+    variables = {}
+    for each in services:
+        variables |= each.get("deploy", {}).get("environment", {})
+    *shell, script = services[0]["deploy"]["command"]
+    prefect = folder / "prefect"
+    prefect.write_text('#!/bin/sh\nfor one; do echo "$one"; done; echo .\n')
+    prefect.chmod(0o700)
+    said = subprocess.run(
+        [*shell, script.replace("$$", "$")],
+        env={"PATH": f"{folder}:/usr/bin:/bin", "SETTINGS": variables["SETTINGS"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    calls = [call.splitlines() for call in said.split("\n.\n")]
+    given = [call for call in calls if "--params" in call]
+    return {
+        call[call.index("--name") + 1]: Settings.model_validate(
+            json.loads(call[call.index("--params") + 1])["settings"]
+        )
+        for call in given
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "device"), [(["compose"], "auto"), (["compose", "gpu"], "cuda")]
+)
+def test_deployments_use_the_workers_that_compose_starts(tmp_path, files, device):
+    found = deployed_settings(tmp_path, *files)
+    assert set(found) == {"segment-cohort", "segment-slide"}
+    for settings in found.values():
+        assert settings.scheduler == "tls://dask-scheduler:8786"
+        assert settings.device == device
 
 
 def test_no_secret_has_a_default():

@@ -1,5 +1,6 @@
 """The command line: what it prints, with which code it ends, what it imports."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -8,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import typer
+from click import unstyle
 from typer.testing import CliRunner
 
+from flows import exporting
 from flows.cli import app
 from flows.exits import UNWIND_S, Terminated, exits
-from segpipe.errors import MppMissing, StageFailed
+from flows.options import members
+from segpipe.errors import MppMissing, SettingsError, StageFailed
+from segpipe.exports import Export
 from segpipe.stages.outputs import prepare_out
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
@@ -199,6 +204,81 @@ def test_plan_says_what_a_run_would_cost_and_writes_nothing(tmp_path, slide):
     assert not out.exists()
 
 
+def test_plan_takes_what_changes_its_answer(tmp_path, slide):
+    def planned(*chosen):
+        ended = segpipe("plan", slide.path, "--out", tmp_path / "out", *chosen)
+        assert ended.exit_code == 0, ended.output
+        return json.loads(ended.stdout)
+
+    plain = planned()
+    keeping = planned("--keep", "image, maps")
+    assert sorted(keeping["settings"]["keep"]) == ["image", "maps"]
+    assert keeping["price"]["kept_bytes"] > plain["price"]["kept_bytes"]
+    smaller = planned("--max-extent-um", "60")
+    assert smaller["measure_margin_px"] < plain["measure_margin_px"]
+    for chosen in (("--min-prob", "0.9"), ("--min-area-um2", "9")):
+        assert planned(*chosen)["keys"]["stitch"] != plain["keys"]["stitch"]
+    assert planned("--slides-at-once", "2")["settings"]["slides_at_once"] == 2
+    elsewhere = planned("--scheduler", "tcp://127.0.0.1:8786", "--device", "cuda")
+    assert elsewhere["device"] == "cuda"
+    assert planned("--cluster", "lab.toml")["settings"]["cluster"] == "lab.toml"
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        (None, None),
+        ("", []),
+        ("image", ["image"]),
+        ("image,maps", ["image", "maps"]),
+        (" image , maps, ", ["image", "maps"]),
+    ],
+)
+def test_blanks_between_members_are_nothing(listed, found):
+    assert members(listed) == found
+
+
+def test_keep_is_read_alike_by_all_who_take_it(serial):
+    ended = segpipe("inspect", serial, "cut", "--keep", "image, maps", "--json")
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["now"]["changes"] == []
+
+
+@pytest.fixture
+def long_names(tmp_path):
+    """A result folder of a slide of long name that failed for a long reason."""
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    name = "-".join(["S-2026-11-27"] * 8)
+    (inbox / f"{name}.svs").write_bytes(b"no slide at all")
+    segpipe("run", inbox, "--out", out, "--serial")
+    (row,) = read_slides(Layout(out).slides)
+    assert len(row.reason) > 80
+    return out, row
+
+
+def test_inspect_has_names_and_reasons_whole_in_a_pipe(long_names):
+    out, row = long_names
+    lines = segpipe("inspect", out).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith(row.slide_id)]
+    assert line.endswith(row.reason)
+
+
+def test_inspect_folds_names_and_reasons_in_a_terminal(long_names):
+    out, row = long_names
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": "100", "TERM": "vt100"}
+    ended = RUNNER.invoke(app, ["inspect", str(out)], env=terminal)
+    lines = unstyle(ended.stdout).splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    assert "…" not in "".join(lines)
+    header = next(line for line in lines if "slide" in line and "reason" in line)
+    width, at = header.index("status"), header.index("reason")
+    rows = lines[lines.index(header) + 1 :]
+    assert "".join(line[:width].strip() for line in rows).startswith(row.slide_id)
+    shown = "".join(line[at:].strip() for line in rows)
+    assert row.reason.replace(" ", "") in shown.replace(" ", "")
+
+
 def test_inspect_tells_of_every_slide_and_of_one(serial):
     every = segpipe("inspect", serial, "--json")
     assert every.exit_code == 0, every.output
@@ -220,6 +300,34 @@ def test_export_writes_a_file_for_each_slide(tmp_path, serial):
     assert "geojson" in unknown.stderr
 
 
+@pytest.mark.parametrize("name", ["csv", "geojson"])
+def test_an_export_is_compressed_when_asked(tmp_path, serial, name):
+    for chosen in ([], ["--gzip"]):
+        ended = segpipe("export", serial, "--format", name, "--to", tmp_path, *chosen)
+        assert ended.exit_code == 0, ended.output
+    plain, packed = tmp_path / f"cut.{name}", tmp_path / f"cut.{name}.gz"
+    assert ended.stdout.strip() == str(packed)
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+
+
+def test_a_format_without_a_compressed_form_says_so(tmp_path, serial, monkeypatch):
+    plain = Export(
+        name="plain", extensions=(".txt",), description="all", write=lambda *_: None
+    )
+    monkeypatch.setattr(exporting, "export_named", lambda _name: plain)
+    wanted = exporting.export_slides(serial, "plain", None, tmp_path, is_packed=True)
+    with pytest.raises(SettingsError, match=r"plain is written as \.txt only"):
+        next(wanted)
+
+
+def test_formats_are_listed_with_what_opens_them():
+    ended = segpipe("export", "--list")
+    assert ended.exit_code == 0, ended.output
+    (line,) = [each for each in ended.stdout.splitlines() if "geojson" in each]
+    assert ".geojson.gz" in line
+    assert "QuPath" in line
+
+
 @pytest.mark.parametrize(
     ("command", "listed"), [("networks", "hoverlite"), ("readers", "openslide")]
 )
@@ -227,6 +335,18 @@ def test_networks_and_readers_are_listed(command, listed):
     ended = segpipe(command)
     assert ended.exit_code == 0
     assert listed in ended.stdout
+    found = json.loads(segpipe(command, "--json").stdout)[command]
+    assert listed in [each["name"] for each in found]
+
+
+def test_listed_networks_say_which_weights_ship():
+    found = json.loads(segpipe("networks", "--json").stdout)["networks"]
+    by_name = {each["name"]: each for each in found}
+    shipped = by_name["hoverlite"]
+    assert Path(shipped["weights"]).is_file()
+    assert shipped["licence"]
+    assert shipped["mpp"] == 0.25
+    assert by_name["contour"]["weights"] is None
 
 
 @pytest.mark.parametrize(
@@ -364,6 +484,14 @@ def test_a_slide_that_another_run_holds_is_left_to_it(tmp_path, slide):
     with Ledger(prepare_out(out), "cut").held():
         alone = segpipe("run", slide.path, "--out", out, "--serial")
         in_cohort = segpipe("run", slide.path.parent, "--out", out, "--serial")
-    assert (alone.exit_code, in_cohort.exit_code) == (2, 3)
+        as_json = segpipe("run", slide.path, "--out", out, "--serial", "--json")
+        quiet = segpipe("run", slide.path, "--out", out, "--serial", "--quiet")
+    assert (alone.exit_code, in_cohort.exit_code) == (0, 0)
     assert "being worked on by another run" in alone.stdout.replace("\n", " ")
+    assert quiet.output == ""
+    facts = json.loads(as_json.stdout)
+    assert (facts["status"], facts["exit_code"]) == ("busy", 0)
+    assert (facts["n_busy"], facts["n_quarantined"]) == (1, 0)
+    assert facts["slides"][0]["status"] == "busy"
+    assert "another run" in facts["slides"][0]["reason"]
     assert not Layout(out).quarantine("cut").exists()

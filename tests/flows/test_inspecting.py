@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
+from segpipe.stages import pricing
+from segpipe.stages.memory import FreeMemory
 from segpipe.stores.layout import Layout
 from segpipe.stores.ledger import Ledger
 
@@ -45,6 +47,29 @@ def test_an_option_says_what_it_would_run_again_and_why(out, tmp_path):
     running = [stage["stage"] for stage in facts["now"]["stages"] if stage["would_run"]]
     assert running == ["stitch", "measure"]
     assert facts["now"]["changes"] == ["max_extent_um=80.0"]
+
+
+def test_a_folder_that_was_moved_is_forecast_where_it_lies_now(out, serial):
+    plan = json.loads(Ledger(Layout(out), "cut").plan_path.read_text())
+    assert plan["out"] == str(serial)
+    Layout(out).table("cut").unlink()  # here, not where the run was
+    facts = json.loads(segpipe("inspect", out, "cut", "--json"))
+    assert not facts["now"]["is_done"]
+    running = [stage["stage"] for stage in facts["now"]["stages"] if stage["would_run"]]
+    assert running == ["measure"]
+
+
+def test_what_is_done_needs_no_memory_and_no_disk(out, monkeypatch):
+    monkeypatch.setattr(pricing, "free_memory", lambda: FreeMemory(n_bytes=0))
+    monkeypatch.setattr(pricing, "RUNTIME_BYTES", 2**50)
+    facts = json.loads(segpipe("inspect", out, "cut", "--json"))
+    assert facts["now"]["is_done"]
+    assert facts["now"]["refused"] is None
+    assert not any(stage["would_run"] for stage in facts["now"]["stages"])
+    said = segpipe("inspect", out, "cut", "--min-area-um2", "12")
+    assert "would be refused" in said
+    Layout(out).table("cut").unlink()
+    assert "would be refused" in segpipe("inspect", out, "cut")
 
 
 def test_what_would_be_refused_is_said_with_the_reason(out):

@@ -1,7 +1,7 @@
 """Events as slides tell them, for tests of those who listen."""
 
 from segpipe.config import SlideRef
-from segpipe.errors import SlideCorrupt
+from segpipe.errors import OutputNotOurs, SlideCorrupt
 from segpipe.stages.events import BatchDone, SlidePlanned, StageDone, StageStarted
 from segpipe.stores.ledger import Receipt
 from segpipe.tables.slides import SlideRow
@@ -31,6 +31,8 @@ def ended(slide_id="a", status="done"):
     slide = SlideRef(id=slide_id, path=slide_id)
     if status == "quarantined":
         return Outcome(slide=slide, status=status, error=SlideCorrupt("no page"))
+    if status == "busy":
+        return Outcome(slide=slide, status=status, error=OutputNotOurs("another run"))
     row = SlideRow(
         slide_id=slide_id, path=slide_id, status="done", n_nuclei=50, tissue_mm2=2.0
     )

@@ -10,8 +10,10 @@ from slide_events import batch, ended, whole_slide
 from segpipe.config import Settings
 from segpipe.errors import OutputNotWritable, SettingsError, StageFailed
 from segpipe.stages.events import BatchRetried, StageStopped, WorkersLost
+from tasks.artifacts import CohortContents
 from tasks.listening import listening, silent, tell, together
 from tasks.metrics import Metric, Sample, exposition
+from tasks.standing import Standing
 from tasks.watching import recorded, telling_of_run
 
 ERROR = OSError(5, "Input/output\nerror")
@@ -117,6 +119,26 @@ def test_the_last_success_outlives_runs_that_fail(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         record_interrupted(tmp_path)
     assert samples(path)[success] == succeeded_s
+
+
+def test_a_slide_that_another_run_does_is_no_failure(tmp_path):
+    lines, path = record(tmp_path, ended("a"), ended("b", "busy"))
+    by_event = {line["event"]: line for line in lines}
+    assert by_event["slide_busy"]["level"] == "info"
+    assert by_event["slide_busy"]["reason"] == "another run"
+    assert by_event["run_ended"]["level"] == "info"
+    assert by_event["run_ended"]["n_busy"] == 1
+    found = samples(path)
+    assert found["segpipe_slides_total", "busy"] == 1
+    assert found["segpipe_last_success_timestamp_seconds", None] > 1e9
+
+
+def test_on_a_page_quarantined_slides_come_before_busy_ones():
+    page = CohortContents(run=Standing(n_slides=3, started_s=0.0))
+    for status in ("quarantined", "done", "busy"):
+        page.hear(ended(status, status))
+    assert [row["status"] for row in page.failed] == ["quarantined"]
+    assert [row["status"] for row in page.rows()] == ["quarantined", "busy", "done"]
 
 
 def record_interrupted(folder):
