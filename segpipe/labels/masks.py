@@ -56,10 +56,7 @@ def in_tight_boxes(masks: Unpacked, scores: Bytes, types: Bytes) -> Detections:
     scores, types : (N,) uint8
         As in ``Detections``.
     """
-    tight = _tight(masks)
-    rows = np.flatnonzero(tight[:, 2] > tight[:, 0])
-    filled = Unpacked(masks.boxes[rows], masks.pixels, masks.firsts[rows])
-    return Detections.packed(_cropped(filled, tight[rows]), scores[rows], types[rows])
+    return _packed(masks, scores, types)[0]
 
 
 def one_piece(
@@ -87,11 +84,16 @@ def one_piece(
     if within is not None:
         _keep_within(masks, np.array([within.y0, within.x0, within.y1, within.x1]))
     _keep_largest(masks)
+    return _packed(masks, detections.scores, detections.types)
+
+
+def _packed(masks: Unpacked, scores: Bytes, types: Bytes) -> tuple[Detections, Ints]:
+    """Pack the masks that aren't empty in tight boxes; say which rows they are."""
     tight = _tight(masks)
     rows = np.flatnonzero(tight[:, 2] > tight[:, 0])
     filled = Unpacked(masks.boxes[rows], masks.pixels, masks.firsts[rows])
     cut = _cropped(filled, tight[rows])
-    return Detections.packed(cut, detections.scores[rows], detections.types[rows]), rows
+    return Detections.packed(cut, scores[rows], types[rows]), rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

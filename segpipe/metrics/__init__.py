@@ -5,6 +5,7 @@ from segpipe.metrics.pixels import PixelCounts, count_pixels
 from segpipe.metrics.ranking import Ranking, rank
 from segpipe.metrics.reliability import Reliability, count_reliability
 from segpipe.metrics.scores import (
+    mean_score,
     pixel_scores,
     ranking_scores,
     scores,
@@ -26,6 +27,7 @@ __all__ = [
     "count_pixels",
     "count_reliability",
     "count_types",
+    "mean_score",
     "pixel_scores",
     "rank",
     "ranking_scores",

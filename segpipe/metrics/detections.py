@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from segpipe.labels.equivalence import equivalence_classes
 from segpipe.metrics.overlap import Floats, Ints, best_pairing, ids_and_ranks
 
 Flags = NDArray[np.bool_]
@@ -98,11 +97,8 @@ def settled(
     (N,) bool, (M,) bool
     """
     near = _near(truth, found, radius_px)
-    n = len(truth) + len(found)
-    graph = coo_array(
-        (np.ones(len(near)), (near["i"], near["j"] + len(truth))), shape=(n, n)
-    )
-    group = connected_components(graph.tocsr(), directed=False)[1]
+    pairs = np.stack((near["i"], near["j"] + len(truth)), axis=1).astype(np.int64)
+    group = equivalence_classes(pairs, len(truth) + len(found))[1]
     y = np.concatenate([truth[:, 0], found[:, 0]])
     is_settled = ~np.isin(group, group[y >= below_y - radius_px])
     return is_settled[: len(truth)], is_settled[len(truth) :]

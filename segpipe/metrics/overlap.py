@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from segpipe.errors import ShapeMismatch
+from segpipe.labels.equivalence import equivalence_classes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -136,13 +135,12 @@ def best_pairing(left: Ints, right: Ints, value: Floats) -> Ints:
     """
     if len(left) == 0:
         return np.zeros(0, np.int64)
-    n_left, n_right = left.max() + 1, right.max() + 1
-    n = n_left + n_right
-    graph = coo_array((np.ones(len(left)), (left, right + n_left)), shape=(n, n))
-    group = connected_components(graph.tocsr(), directed=False)[1][left]
+    n_left, n_right = int(left.max()) + 1, int(right.max()) + 1
+    pairs = np.stack((left, right + n_left), axis=1)
+    group = equivalence_classes(pairs, n_left + n_right)[1][left]
     order = np.argsort(group, kind="stable")
     cuts = np.flatnonzero(np.diff(group[order])) + 1
-    chosen = [_solve(left, right, value, pairs) for pairs in np.split(order, cuts)]
+    chosen = [_solve(left, right, value, rows) for rows in np.split(order, cuts)]
     return np.sort(np.concatenate(chosen))
 
 

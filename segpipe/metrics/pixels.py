@@ -39,7 +39,11 @@ class PixelCounts(Additive):
 
 
 def count_pixels(
-    truth: NDArray[Any], found: NDArray[Any], table: Overlap
+    truth: NDArray[Any],
+    found: NDArray[Any],
+    table: Overlap,
+    *,
+    n_px: int | None = None,
 ) -> PixelCounts:
     """Compare two label maps pixel by pixel.
 
@@ -49,13 +53,16 @@ def count_pixels(
         Label maps with any ids, 0 is background.
     table
         Their overlaps.
+    n_px
+        Pixels that count; the others are background in both. None: all.
     """
+    n_px = truth.size if n_px is None else n_px
     inside_found = table.found_area.sum() - table.common.sum()
     inside_truth = table.truth_area.sum() - table.common.sum()
     mask = parted(found)
-    pairs = _pairs(table, truth.size)
+    pairs = _pairs(table, n_px)
     return PixelCounts(
-        n_px=truth.size,
+        n_px=n_px,
         differing_px=int(inside_found + inside_truth),
         warped_px=int(np.count_nonzero(warped(parted(truth), mask) != mask)),
         **pairs,

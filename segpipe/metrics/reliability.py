@@ -42,10 +42,10 @@ def count_reliability(prob: ProbMap, truth: Mask) -> Reliability:
 
     Parameters
     ----------
-    prob : (Y, X) uint8
-        Foreground probability in units of 1/255.
-    truth : (Y, X) bool
-        True foreground.
+    prob : (Y, X) or (N,) uint8
+        Foreground probability in units of 1/255, of an image or of some pixels.
+    truth : bool
+        True foreground, of the same shape.
     """
     return Reliability(n_px=_tally(prob), true_px=_tally(prob[truth]))
 

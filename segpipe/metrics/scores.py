@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from segpipe.metrics.counts import Counts
 from segpipe.metrics.curves import average_precisions
 from segpipe.metrics.pixels import PixelCounts
@@ -42,6 +44,12 @@ def scores(counts: Counts) -> dict[str, float]:
         "pq": dq * sq,
         "f1_det": _ratio(2 * counts.n_detected, n_both),
     }
+
+
+def mean_score(values: Sequence[float]) -> float:
+    """Return the mean of the scores that are numbers; NaN if none is."""
+    real = [value for value in values if not math.isnan(value)]
+    return float(np.mean(real)) if real else math.nan
 
 
 def pixel_scores(counts: PixelCounts) -> dict[str, float]:

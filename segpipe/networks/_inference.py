@@ -1,7 +1,9 @@
 """Running a loaded network: windows in, maps or scored masks out, whatever the batch.
 
 Results depend on the pixels of a window only. A batch always has the same shape, short
-ones are padded, so neither the number nor the order of windows can change a bit.
+ones are padded, so neither the number nor the order of windows can change a bit. Where
+a GPU has no memory for a batch, its halves are run: that may change last bits, as
+another batch size may choose other kernels.
 """
 
 from __future__ import annotations
@@ -146,21 +148,25 @@ def _answer_batch(
     size: int,
     read: Callable[[Outputs], list[Said]],
 ) -> list[Said]:
-    """Run up to ``size`` windows as a batch of ``size``; halve it on no memory."""
+    """Run up to ``size`` windows as a batch of ``size``; halve it on no memory.
+
+    The halves are run when the error is forgotten: as long as it is handled, it keeps
+    what was on the device alive.
+    """
     padded = np.zeros((size, *planes.shape[1:]), np.uint8)
     padded[: len(planes)] = planes
     try:
-        said = _forward(loaded, padded, read)
+        return _forward(loaded, padded, read)[: len(planes)]
     except torch.cuda.OutOfMemoryError:
         if size == 1:
             raise
-        torch.cuda.empty_cache()
-        half = size // 2
-        said = [
-            one
-            for at in (0, half)
-            for one in _answer_batch(loaded, padded[at : at + half], half, read)
-        ]
+    torch.cuda.empty_cache()
+    half = size // 2
+    said = [
+        one
+        for at in (0, half)
+        for one in _answer_batch(loaded, padded[at : at + half], half, read)
+    ]
     return said[: len(planes)]
 
 

@@ -26,6 +26,14 @@ INSTANCES = "instances"
 """Name of the target that is the label map."""
 UNKNOWN = 0
 """Type of an instance of which it isn't known. Others are 1..n_types."""
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "least_score": (0.0, 1.0),
+    "double_iou": (0.0, 1.0),
+    "vouch_px": (0, 64),
+    "edge_px": (0, 64),
+}
+"""Least and greatest value of the constants that all detectors have; the margin of
+their windows is 64 px."""
 _MOST_PIXELS = 1 << 22
 """Pixels of boxes that are looked at together."""
 
@@ -229,32 +237,6 @@ def masks_in_boxes(
     mine = labels[image[:, None, None], y, x] == label[:, None, None]
     cells = (mine & within).view(-1, size, 2, size, 2)
     return cells.float().mean(dim=(2, 4))
-
-
-def masks_at(truth: Truth, rows: Tensor, height: int, width: int) -> Tensor:
-    """Return the masks of some instances, whole images at another resolution.
-
-    Parameters
-    ----------
-    truth
-        The batch.
-    rows : (N,) int64
-        Of ``truth.instances``.
-    height, width
-        Of the masks.
-
-    Returns
-    -------
-    (N, height, width) float
-        1 where the pixel at a cell's middle is the instance's.
-    """
-    wanted = truth.instances.take(rows)
-    _, full_height, full_width = truth.labels.shape
-    device = truth.labels.device
-    y = ((torch.arange(height, device=device) + 0.5) * full_height / height).long()
-    x = ((torch.arange(width, device=device) + 0.5) * full_width / width).long()
-    seen = truth.labels[:, y][:, :, x]
-    return (seen[wanted.image] == wanted.label[:, None, None]).float()
 
 
 Inside = Callable[[Tensor, Tensor, Tensor], Tensor]

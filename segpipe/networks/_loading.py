@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segpipe.errors import WeightsError
+from segpipe.errors import SettingsError, WeightsError
 from segpipe.networks._card import Card, card_of
 from segpipe.networks._layers import fuse_conv_bn
 from segpipe.networks._network import AnyNetwork, Head, giving_maps
@@ -137,8 +137,29 @@ def _ready(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _decoding(chosen: AnyNetwork, card: Card, path: Path) -> Any:  # noqa: ANN401 - each network's own dataclass
+    """Return the decoder's constants as the card sets them.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such constant, or a value won't do.
+    """
+    known = [field.name for field in fields(chosen.decoding)]
+    unknown = [name for name in card.decoding if name not in known]
+    if unknown:
+        message = (
+            f"The card of {path} sets decoder constants that don't exist: "
+            f"{', '.join(unknown)}. {chosen.name} has {', '.join(known)}."
+        )
+        raise WeightsError(message)
+    for name, value in card.decoding.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            message = (
+                f"The card of {path} sets {name} to {value!r}, which is no number."
+            )
+            raise WeightsError(message)
     try:
         return chosen.decoding(**card.decoding)
-    except TypeError as error:
-        message = f"The card of {path} sets decoder constants that don't exist: {error}"
+    except SettingsError as error:
+        message = f"The card of {path} sets a decoder constant that won't do: {error}"
         raise WeightsError(message) from error

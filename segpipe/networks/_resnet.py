@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,11 +56,17 @@ def plain_conv(place: Place) -> nn.Module:
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that stays as it was loaded, in training too."""
+    """A batch norm that stays as it was loaded, in training too.
+
+    Under the names of a batch norm, but nothing of it is a parameter: so it stays also
+    where an encoder is thawed.
+    """
 
     def __init__(self, num_features: int) -> None:
         super().__init__(num_features)
-        self.requires_grad_(requires_grad=False)
+        del self.weight, self.bias
+        self.register_buffer("weight", torch.ones(num_features))
+        self.register_buffer("bias", torch.zeros(num_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) by the stored statistics."""

@@ -28,11 +28,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe.decoding.limits import check_limits
 from segpipe.errors import UnknownNetwork
 from segpipe.labels.detections import Detections
 from segpipe.networks._boxes import clipped, decode, first_served, iou, nms
 from segpipe.networks._encoders import ENCODERS
 from segpipe.networks._instances import (
+    LIMITS,
     check_numbers,
     detections_of,
     instance_targets,
@@ -84,6 +86,10 @@ class MaskRCNNDecoding:
     """How far outside its core a window vouches for centres."""
     edge_px: int = 2
     """A mask that ends this near to the border of the input is taken for cut."""
+
+    def __post_init__(self) -> None:
+        limits = {**LIMITS, "least_mask": (0.0, 1.0), "alike": (-1.0, 1.0)}
+        check_limits(self, limits, "Mask R-CNN")
 
     @property
     def support_px(self) -> int:

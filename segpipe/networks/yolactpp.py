@@ -28,13 +28,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segpipe.decoding.limits import check_limits
 from segpipe.errors import UnknownNetwork
 from segpipe.labels.detections import Detections, Unpacked
 from segpipe.labels.masks import in_tight_boxes, one_piece
 from segpipe.networks import _boxes
 from segpipe.networks._deformable import DeformableConv
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._instances import check_numbers, instance_targets
+from segpipe.networks._instances import LIMITS, check_numbers, instance_targets
 from segpipe.networks._layers import Standardise
 from segpipe.networks._network import Detector, Outputs, Window
 from segpipe.networks._prototypes import assembled
@@ -138,6 +139,9 @@ class YolactDecoding:
     """How far outside its core a window vouches for centres."""
     edge_px: int = 2
     """A mask that ends this near to the border of the input is taken for cut."""
+
+    def __post_init__(self) -> None:
+        check_limits(self, LIMITS, "YOLACT++")
 
     @property
     def support_px(self) -> int:

@@ -33,8 +33,6 @@ from segpipe.tiling.grid import TileGrid
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-N_COLOURS = 4
-"""Windows of one colour see no common pixel."""
 LINKS = 4
 """Conflicts from a claim to the farthest one that has a say in its fate."""
 

@@ -166,15 +166,29 @@ def at_mpp(annotated: Annotated, mpp: float) -> Annotated:
     DatasetError
         If the image's own mpp isn't known.
     """
-    own = annotated.sample.mpp
-    if own is None:
-        message = f"{annotated.sample.set} {annotated.sample.id} has no mpp."
-        raise DatasetError(message)
+    own = mpp_of(annotated.sample)
     height, width = annotated.labels.shape
     size = (max(1, round(width * own / mpp)), max(1, round(height * own / mpp)))
     if size == (width, height):
         return annotated
     return _resized(annotated, size, cv2.INTER_AREA if own < mpp else cv2.INTER_LINEAR)
+
+
+def mpp_of(sample: Sample) -> float:
+    """Return the micrometres per pixel of an image.
+
+    Raises
+    ------
+    DatasetError
+        If they aren't known.
+    """
+    if sample.mpp is None:
+        message = (
+            f"{sample.set} {sample.id} has no mpp in the manifest; "
+            "write it there, or give the set an mpp in the recipe."
+        )
+        raise DatasetError(message)
+    return sample.mpp
 
 
 def _resized(annotated: Annotated, size: tuple[int, int], smooth: int) -> Annotated:

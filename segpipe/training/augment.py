@@ -54,6 +54,11 @@ class CopyPaste:
         _refuse_negative(self)
         for name in ("chance", "overlap", "density"):
             _refuse_above(self, name, 1)
+        if self.most < 1:
+            message = (
+                f"most is {self.most}; 1 is the least, and a chance of 0 pastes none"
+            )
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

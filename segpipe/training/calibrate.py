@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 
-from segpipe.metrics import scores
+from segpipe.errors import DatasetError
+from segpipe.metrics import mean_score, scores
 from segpipe.networks import Answer, LoadedNetwork, load
 from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import count_instances
@@ -29,6 +31,8 @@ Tried = Callable[[Any, float], None]
 """Called with constants and the objective they reach."""
 Predicted = tuple[Annotated, Answer]
 """A dev image and what a network says of it."""
+Reached = Callable[[Any], dict[str, float]]
+"""From constants to the objective of each set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class Calibration:
     constants: dict[str, float]
     """Those that differ from the network's defaults; what the card says now."""
     before: dict[str, float]
-    """(PQ + AJI) / 2 of each set with the constants there were."""
+    """(PQ + AJI) / 2 of each set with nuclei, with the constants there were."""
     after: dict[str, float]
     """The same with those found."""
 
@@ -69,48 +73,67 @@ def calibrate_weights(
     Raises
     ------
     DatasetError
-        If an image won't do.
+        If an image won't do, or none has a nucleus.
     WeightsError
         If the weights won't do.
     """
     loaded = load(weights, device=device)
     chosen = recipe_of(loaded) if recipe is None else read_recipe(recipe)
-    predicted = list(_predict(loaded, images.select(chosen), progress))
-    best, _ = calibrate(
-        loaded, predicted, loaded.network.decoding.CHOICES, progress=progress
-    )
+    annotated = [read_annotated(sample) for sample in images.select(chosen)]
+    _check_nuclei(annotated)
+    reached = _remembering(list(_predict(loaded, annotated, progress)))
+    choices = loaded.network.decoding.CHOICES
+    best = _ascended(loaded.decoding, choices, reached, progress=progress)
     constants = chosen_constants(best)
     annotate_card(weights, decoding=constants)
+    before, after = reached(loaded.decoding), reached(best)
+    both = [name for name in before if name in after]
     return Calibration(
         constants=constants,
-        before=objectives(predicted, loaded.decoding),
-        after=objectives(predicted, best),
+        before={name: before[name] for name in both},
+        after={name: after[name] for name in both},
     )
+
+
+def _check_nuclei(annotated: Sequence[Annotated]) -> None:
+    if not any(one.labels.any() for one in annotated):
+        message = (
+            f"None of the {len(annotated)} images to calibrate on has a nucleus, so "
+            "all constants are as good. Name a set or a split with nuclei."
+        )
+        raise DatasetError(message)
 
 
 def _predict(
-    loaded: LoadedNetwork, samples: Sequence[Any], progress: Progress | None
+    loaded: LoadedNetwork, images: Sequence[Annotated], progress: Progress | None
 ) -> Iterator[Predicted]:
-    for index, sample in enumerate(samples):
-        annotated = read_annotated(sample)
+    for index, annotated in enumerate(images):
         yield annotated, answer_image(loaded, annotated)
         if progress is not None:
-            progress("predicting", index + 1, len(samples))
+            progress("predicting", index + 1, len(images))
+
+
+def _remembering(predicted: Sequence[Predicted]) -> Reached:
+    """Return ``objectives`` of some images; by the same constants it decodes once."""
+    return cache(partial(objectives, predicted))
 
 
 def objectives(
     predicted: Sequence[Predicted],
     decoding: Any,  # noqa: ANN401 - each network's own dataclass
 ) -> dict[str, float]:
-    """Return for each set the mean over images of (PQ + AJI) / 2."""
+    """Return for each set the mean over images of (PQ + AJI) / 2.
+
+    A set is left out if in none of its images there is, or is found, a nucleus.
+    """
     by_set: dict[str, list[float]] = {}
     for annotated, said in predicted:
         labels = said.decode(decoding).labels
         row = scores(count_instances(annotated, labels))
-        if not math.isnan(row["pq"]):
-            values = by_set.setdefault(annotated.sample.set, [])
-            values.append((row["pq"] + row["aji"]) / 2)
-    return {name: mean(values) for name, values in sorted(by_set.items())}
+        values = by_set.setdefault(annotated.sample.set, [])
+        values.append((row["pq"] + row["aji"]) / 2)
+    means = {name: mean_score(values) for name, values in sorted(by_set.items())}
+    return {name: value for name, value in means.items() if not math.isnan(value)}
 
 
 def chosen_constants(decoding: Any) -> dict[str, Any]:  # noqa: ANN401 - any network's
@@ -152,28 +175,50 @@ def calibrate(  # noqa: PLR0913 - each is a choice of the caller
     -------
     constants, objective
         The objective is the mean of ``objectives`` over the sets.
+
+    Raises
+    ------
+    DatasetError
+        If no image has a nucleus.
     """
+    _check_nuclei([annotated for annotated, _ in predicted])
+    reached = _remembering(predicted)
+    best = _ascended(
+        loaded.decoding, choices, reached, rounds=rounds, tried=tried, progress=progress
+    )
+    return best, mean(reached(best).values())
+
+
+def _ascended(  # noqa: PLR0913 - as calibrate
+    best: Any,  # noqa: ANN401 - each network's own dataclass
+    choices: Mapping[str, Sequence[float]],
+    reached: Reached,
+    *,
+    rounds: int = 3,
+    tried: Tried | None = None,
+    progress: Progress | None = None,
+) -> Any:  # noqa: ANN401 - each network's own dataclass
+    """Return the constants that coordinate ascent from ``best`` ends at."""
 
     def reached_by(decoding: Any) -> float:  # noqa: ANN401 - the network's own
-        reached = mean(objectives(predicted, decoding).values())
+        value = mean(reached(decoding).values())
         if tried is not None:
-            tried(decoding, reached)
-        return reached
+            tried(decoding, value)
+        return value
 
-    best = loaded.decoding
     value = reached_by(best)
     n_options = sum(map(len, choices.values()))
     for done in range(rounds):
         before = value
         for index, (name, option) in enumerate(_options(choices)):
             candidate = replace(best, **{name: option})
-            if candidate != best and (reached := reached_by(candidate)) > value:
-                best, value = candidate, reached
+            if candidate != best and (found := reached_by(candidate)) > value:
+                best, value = candidate, found
             if progress is not None:
                 progress("trying", done * n_options + index + 1, rounds * n_options)
         if value == before:
             break
-    return best, value
+    return best
 
 
 def _options(choices: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import torch
 
 from segpipe.errors import WeightsError
 from segpipe.stores.durable import replacing
+from segpipe.training.torch_files import read_torch_file
 
 FORMAT = 1
 
@@ -29,20 +28,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     WeightsError
         If the file is missing, damaged, holds objects, or is of another format.
     """
-    _refuse_other(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        message = f"{path} can't be read as a checkpoint: {error}"
-        raise WeightsError(message) from error
+    state = read_torch_file(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         message = f"{path} is no checkpoint of format {FORMAT}."
         raise WeightsError(message)
     return state
-
-
-def _refuse_other(path: Path) -> None:
-    """Refuse whatever is not the zip archive that ``torch.save`` writes."""
-    if not zipfile.is_zipfile(path):
-        message = f"{path} can't be read as a checkpoint: it is missing or damaged."
-        raise WeightsError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -28,7 +28,7 @@ from segpipe.metrics import (
 from segpipe.metrics.detections import match_centres
 from segpipe.metrics.overlap import Floats, Ints, Overlap, overlap
 from segpipe.targets import UNTYPED
-from segpipe.training.annotated import Annotated
+from segpipe.training.annotated import Annotated, mpp_of
 from segpipe.training.manifest import Sample
 
 DETECTION_RADIUS_UM = 3.0
@@ -62,6 +62,8 @@ def compare(
 ) -> Evaluated:
     """Compare a label map of any resolution with an image's annotation.
 
+    Where the annotation says nothing, nothing is compared; see ``known_part``.
+
     Parameters
     ----------
     annotated
@@ -78,21 +80,25 @@ def compare(
     Raises
     ------
     DatasetError
-        If the annotation has a type the type map hasn't.
+        If the annotation has a type the type map hasn't, or the image has no mpp.
     ShapeMismatch
         If there is not one score an instance.
     """
-    truth, found = annotated.labels, to_shape(labels, annotated.labels.shape)
+    annotated, found = known_part(annotated, labels)
+    truth, known = annotated.labels, annotated.known
     table = overlap(truth, found)
-    pairs = match_centres(
-        truth, found, DETECTION_RADIUS_UM / (annotated.sample.mpp or 0.25)
-    )
+    pairs = match_centres(truth, found, DETECTION_RADIUS_UM / mpp_of(annotated.sample))
     typing = _typing(annotated, labels, types, found)
     confused = None if typing is None else confusion(typing, pairs)
     return Evaluated(
         sample=annotated.sample,
         counts=count_overlap(table, n_detected=len(pairs[0])),
-        pixels=count_pixels(truth, found, table),
+        pixels=count_pixels(
+            truth,
+            found,
+            table,
+            n_px=None if known is None else int(np.count_nonzero(known)),
+        ),
         types=()
         if typing is None or confused is None
         else count_types(typing, confused, table),
@@ -104,8 +110,35 @@ def compare(
 
 def count_instances(annotated: Annotated, labels: LabelMap) -> Counts:
     """Count what PQ and AJI need and nothing else, as ``compare`` does."""
-    found = to_shape(labels, annotated.labels.shape)
+    annotated, found = known_part(annotated, labels)
     return count_overlap(overlap(annotated.labels, found), n_detected=0)
+
+
+def known_part(annotated: Annotated, labels: LabelMap) -> tuple[Annotated, LabelMap]:
+    """Leave out what the annotation says nothing of.
+
+    Parameters
+    ----------
+    annotated
+        The truth.
+    labels : (Y, X) int32
+        What was found, of any resolution.
+
+    Returns
+    -------
+    annotated, found
+        The truth, and (Y, X) what was found at its resolution. Found instances that lie
+        mostly where nothing is known are gone, and of others the pixels that do.
+    """
+    found = to_shape(labels, annotated.labels.shape)
+    if annotated.known is None:
+        return annotated, found
+    area_px = sums_inside(found, np.ones(found.shape, np.uint8))
+    ids = np.unique(found[found > 0])
+    gone = ids[2 * sums_inside(found, annotated.known) < area_px]
+    found = np.where(annotated.known & ~np.isin(found, gone), found, 0)
+    truth = np.where(annotated.known, annotated.labels, 0)
+    return replace(annotated, labels=truth), found
 
 
 def to_shape(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -174,8 +207,11 @@ def _ranked(labels: LabelMap, scores: Floats, table: Overlap) -> Ranking:
 
 def _reliability(annotated: Annotated, prob: ProbMap) -> Reliability:
     """Count at the network's resolution, where the probabilities are."""
-    truth = to_shape((annotated.labels > 0).astype(np.uint8), prob.shape)
-    return count_reliability(prob, truth > 0)
+    truth = to_shape((annotated.labels > 0).astype(np.uint8), prob.shape) > 0
+    if annotated.known is None:
+        return count_reliability(prob, truth)
+    known = to_shape(annotated.known.astype(np.uint8), prob.shape) > 0
+    return count_reliability(prob[known], truth[known])
 
 
 def _vote(labels: LabelMap, planes: NDArray[np.uint8]) -> Ints:

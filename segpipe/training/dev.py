@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from copy import deepcopy
-from statistics import mean
 
 import numpy as np
 
-from segpipe.metrics import scores
+from segpipe.metrics import mean_score, scores
 from segpipe.networks import AnyNetwork, Card, LoadedNetwork
 from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import compare
@@ -56,14 +54,9 @@ def dev_scores(
         device=run.device,
     )
     rows = [_scores(loaded, image) for image in images]
-    return {name: _mean([row[name] for row in rows]) for name in SHOWN}
+    return {name: mean_score([row[name] for row in rows]) for name in SHOWN}
 
 
 def _scores(loaded: LoadedNetwork, image: Annotated) -> dict[str, float]:
     found = answer_image(loaded, image).decode(loaded.decoding)
     return dict(scores(compare(image, found.labels).counts))
-
-
-def _mean(values: Sequence[float]) -> float:
-    real = [value for value in values if not math.isnan(value)]
-    return mean(real) if real else math.nan

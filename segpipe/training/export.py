@@ -36,7 +36,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
     state = load_checkpoint(checkpoint)
     try:
         recipe = Recipe.model_validate_json(state["recipe"])
-        average = state["average"]
+        average, step = state["average"], state["step"]
     except (KeyError, ValueError) as error:
         message = f"{checkpoint} is no checkpoint of a training run: {error}"
         raise WeightsError(message) from error
@@ -53,7 +53,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
         types=recipe.types,
         licence=recipe.licence,
         data=recipe.data,
-        recipe=f"{recipe.name}, seed {recipe.seed}, {state['step']} steps",
+        recipe=f"{recipe.name}, seed {recipe.seed}, {step} steps",
     )
     path.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
     return path
@@ -65,12 +65,15 @@ def annotate_card(
     decoding: Mapping[str, float] | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Card:
-    """Write calibrated constants or scores into the card of exported weights."""
+    """Write calibrated constants or scores into the card of exported weights.
+
+    Scores are of the constants they were reached with: where other constants are given
+    without scores, the card's go.
+    """
     card = card_of(weights)
-    card = replace(
-        card,
-        decoding=card.decoding if decoding is None else decoding,
-        scores=card.scores if scores is None else scores,
-    )
+    if decoding is not None and decoding != card.decoding:
+        card = replace(card, decoding=decoding, scores={})
+    if scores is not None:
+        card = replace(card, scores=scores)
     weights.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
     return card

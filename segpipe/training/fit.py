@@ -25,7 +25,7 @@ from segpipe.training.logs import LOG, logging_to
 from segpipe.training.patches import draw_nth
 from segpipe.training.recipe import Recipe
 from segpipe.training.run import Run, start
-from segpipe.training.selecting import select_samples
+from segpipe.training.selecting import check_held_out, select_samples
 from segpipe.training.self_training import pseudo_samples
 from segpipe.training.steps import StepDone, take_steps
 from segpipe.training.stock import Progress, load_stock
@@ -80,10 +80,11 @@ def train(  # noqa: PLR0913 - each is an option
     WeightsError
         If weights to start from, or the checkpoint in ``out``, won't do.
     TrainingStopped
-        If the loss is no number any more.
+        If the loss or its gradient is no number any more.
     """
     chosen = find_network(recipe.network)
     check_patch(recipe, chosen)
+    check_held_out(recipe)
     names = {one.name for one in recipe.sets}
     samples = select_samples(recipe.manifest, "train", recipe, only=names)
     images = dev_images(recipe)

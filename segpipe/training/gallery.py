@@ -12,7 +12,7 @@ from segpipe.report.looks import Look
 from segpipe.report.mistakes import draw_mistakes
 from segpipe.report.pictures import data_uri
 from segpipe.training.annotated import Annotated
-from segpipe.training.comparing import Evaluated, to_shape
+from segpipe.training.comparing import Evaluated, known_part
 
 N_LOOKS = 3
 """Pictures of the best, and of the worst, of a set."""
@@ -64,7 +64,7 @@ def _look(
     annotated: Annotated, labels: LabelMap, evaluated: Evaluated, *, at_mistakes: bool
 ) -> Look:
     counts = evaluated.counts
-    found = to_shape(labels, annotated.labels.shape)
+    annotated, found = known_part(annotated, labels)
     drawn = draw_mistakes(
         annotated.image, annotated.labels, found, at_mistakes=at_mistakes
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from segpipe.errors import SettingsError, WeightsError
 from segpipe.networks import card_of, weights_path
 from segpipe.networks._weights import fill, read_weights
+from segpipe.training.shapes import only_with_types, telling_types_apart
+from segpipe.training.torch_files import state_of
 
 
 def load_encoder(module: nn.Module, source: str) -> None:
@@ -42,7 +42,7 @@ def load_encoder(module: nn.Module, source: str) -> None:
             f"The network has no encoder that takes weights, but {source} was given."
         )
         raise SettingsError(message)
-    state = read_state(_file(source))
+    state = state_of(_file(source))
     if load_all is None or not load_all(state):
         load(state)
 
@@ -61,13 +61,14 @@ def load_start(
     network
         Name of the network.
     types
-        Nucleus types to learn. Where the weights know others, what tells types apart
-        keeps its random start.
+        Nucleus types to learn. Where the weights know others, be they as many, what
+        tells types apart keeps its random start.
 
     Raises
     ------
     WeightsError
-        If the weights are missing, damaged or of another network.
+        If the weights are missing, damaged or of another network, or of another build
+        of it.
     """
     path = weights_path(source)
     card = card_of(path)
@@ -78,23 +79,22 @@ def load_start(
         raise WeightsError(message)
     state = read_weights(path, card.sha256)
     if card.types != tuple(types):
-        own = module.state_dict()
-        fits = {n for n, v in state.items() if n in own and v.shape == own[n].shape}
-        state = {n: state[n] if n in fits else v for n, v in own.items()}
+        state = _for_other_types(state, module.state_dict(), network)
     fill(module, state, str(path))
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict without running anything that is in it."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        message = f"{path} can't be read as weights: {error}"
-        raise WeightsError(message) from error
-    if not isinstance(state, dict):
-        message = f"{path} holds {type(state).__name__}, not weights by name."
-        raise WeightsError(message)
-    return state
+def _for_other_types(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], network: str
+) -> dict[str, Tensor]:
+    """Return weights in which what tells types apart is the module's own.
+
+    So is what only a network with types has, where the weights know none.
+    """
+    typed = only_with_types(network)
+    fresh = telling_types_apart(network) | (typed - state.keys())
+    taken = own.keys() | (state.keys() - typed)
+    kept = {n: v for n, v in state.items() if n in taken and n not in fresh}
+    return kept | {n: v for n, v in own.items() if n in fresh}
 
 
 def _file(source: str) -> Path:

@@ -163,7 +163,7 @@ def read_recipe(
         If the file is missing, no TOML, or has unknown or impossible fields.
     """
     own = RECIPES / f"{path.name}.toml"
-    if not path.suffix and not path.exists() and own.is_file():
+    if not path.suffix and not path.is_file() and own.is_file():
         path = own
     given = {"manifest": manifest, "steps": steps}
     try:

@@ -17,12 +17,12 @@ from dataclasses import asdict
 from functools import reduce
 from operator import add
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from segpipe.metrics import mean_score
 from segpipe.metrics.curves import RECALLS, curve, interpolated
 from segpipe.metrics.ranking import IOUS, Ranking
 from segpipe.report.evaluation_page import (
@@ -156,7 +156,7 @@ def _organs(ones: Sequence[Evaluated]) -> dict[str, float]:
     """Return the mean PQ of each organ that is named."""
     values: dict[str, list[float]] = {}
     for one in ones:
-        pq = image_scores(one)["pq"]
-        if one.sample.organ and not math.isnan(pq):
-            values.setdefault(one.sample.organ, []).append(pq)
-    return {organ: mean(of_organ) for organ, of_organ in values.items()}
+        if one.sample.organ:
+            values.setdefault(one.sample.organ, []).append(image_scores(one)["pq"])
+    means = {organ: mean_score(of_organ) for organ, of_organ in values.items()}
+    return {organ: pq for organ, pq in means.items() if not math.isnan(pq)}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segpipe.errors import DatasetError
+from segpipe.training.annotated import mpp_of
 from segpipe.training.manifest import Sample, read_manifest
 from segpipe.training.recipe import Recipe, SetRecipe
 
@@ -52,16 +53,38 @@ def select_samples(
     return tuple(_settled(s, sets.get(s.set)) for s in chosen)
 
 
+def check_held_out(recipe: Recipe) -> None:
+    """Refuse a recipe that holds out images which its sets don't have.
+
+    A name that is not that of an image holds nothing out, and the image that was meant
+    would be trained on. Sets that the manifest hasn't at all are refused elsewhere.
+
+    Raises
+    ------
+    DatasetError
+        If the manifest won't do, or lacks an image that is held out.
+    """
+    there: dict[str, set[str]] = {}
+    for sample in read_manifest(recipe.manifest):
+        there.setdefault(sample.set, set()).add(sample.id)
+    for one in recipe.sets:
+        absent = sorted(one.held_out - there.get(one.name, one.held_out))
+        if absent:
+            message = (
+                f"The recipe {recipe.name} holds out {len(one.held_out)} images of "
+                f"{one.name}; the manifest {recipe.manifest} has not "
+                f"{', '.join(absent)}. Name them as it does, or take them out of "
+                "held_out."
+            )
+            raise DatasetError(message)
+
+
 def _is_wanted(sample: Sample, only: Collection[str] | None) -> bool:
     return only is None or sample.set in only
 
 
 def _settled(sample: Sample, one: SetRecipe | None) -> Sample:
     mpp = sample.mpp or (one.mpp if one else None)
-    if mpp is None:
-        message = (
-            f"{sample.set} {sample.id} has no mpp in the manifest; "
-            "write it there, or give the set an mpp in the recipe."
-        )
-        raise DatasetError(message)
-    return replace(sample, mpp=mpp, classes=one.classes if one else None)
+    settled = replace(sample, mpp=mpp, classes=one.classes if one else None)
+    mpp_of(settled)
+    return settled

@@ -8,6 +8,7 @@ annotated set, to be looked at: ``pseudo/manifest.csv``, ``labels/``, ``types/``
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,8 @@ def pseudo_samples(
 ) -> tuple[Sample, ...]:
     """Return a recipe's pseudo-labelled images; none if it has no self-training.
 
-    What an earlier call made under ``out`` is kept.
+    What an earlier call made under ``out`` of these images is kept. The manifest there
+    lists the images asked for, by name, and no others.
 
     Parameters
     ----------
@@ -82,12 +84,12 @@ def pseudo_samples(
     rows = {str(file): made[str(file)] for file in files if str(file) in made}
     for index, file in enumerate(files):
         if str(file) not in rows:
-            rows[str(file)] = _annotate(
-                file, _id(file, files), folder, teacher, section
-            )
+            rows[str(file)] = _annotate(file, folder, teacher, section)
             _write_rows(folder / MANIFEST, list(rows.values()))
         if progress is not None:
             progress("annotating by the teacher", index + 1, len(files))
+    if list(made) != list(map(str, files)):
+        _write_rows(folder / MANIFEST, [rows[str(file)] for file in files])
     _check_sure(list(rows.values()), section)
     typed = teacher.card.types == recipe.types
     return tuple(
@@ -156,16 +158,19 @@ def _sign(path: Path, teacher: LoadedNetwork, section: SelfTraining) -> None:
         raise OutputNotOurs(message)
 
 
-def _id(file: Path, files: tuple[Path, ...]) -> str:
-    """Return a file's stem, or its whole name where stems repeat."""
-    same = sum(other.stem == file.stem for other in files)
-    return file.stem if same == 1 else f"{file.parent.name}-{file.name}"
+def _id(file: Path) -> str:
+    """Return a file's stem and eight digits that only its path has.
+
+    So no image's pictures are ever in the place of another's, whatever is asked for.
+    """
+    return f"{file.stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _annotate(
-    file: Path, name: str, folder: Path, teacher: LoadedNetwork, section: SelfTraining
+    file: Path, folder: Path, teacher: LoadedNetwork, section: SelfTraining
 ) -> dict[str, Any]:
     """Annotate an image, write its pictures and return its row."""
+    name = _id(file)
     rgb = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB)
     if rgb is None:
         message = f"{file} can't be read as a picture, or is empty."

@@ -18,6 +18,9 @@ from segpipe.training.patches import Batch
 from segpipe.training.recipe import Recipe
 from segpipe.training.run import Run, rate_of, set_mode, set_rate
 
+GRADIENT = "norm of the gradient"
+"""Beside the terms of the loss, what must be a finite number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone:
@@ -44,7 +47,8 @@ def take_steps(
     Raises
     ------
     TrainingStopped
-        If a term of the loss is no finite number.
+        If a term of the loss, or the norm of its gradient, is no finite number; the
+        weights are those of the step before.
     """
     for step, batch in batches:
         rate = rate_of(recipe, step)
@@ -52,12 +56,12 @@ def take_steps(
         set_mode(run.module, recipe, step)
         terms = _step(run, recipe, chosen, batch, step)
         update_average(run.average, run.module, step, recipe.ema)
-        yield StepDone(step=step, rate=rate, terms=_checked(terms, step))
+        yield StepDone(step=step, rate=rate, terms=terms)
 
 
 def _step(
     run: Run, recipe: Recipe, chosen: AnyNetwork, batch: Batch, step: int
-) -> Mapping[str, Tensor]:
+) -> Mapping[str, float]:
     planes, targets = on_device(batch, run.device)
     half = recipe.precision == "bfloat16"
     _seed(recipe.seed, step)
@@ -66,9 +70,10 @@ def _step(
     terms = chosen.loss_terms(run.module, outputs, targets)
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
+    norm = nn.utils.clip_grad_norm_(run.module.parameters(), recipe.clip_norm)
+    values = _fetched({**terms, GRADIENT: norm}, step)
     run.optimizer.step()
-    return {name: term.detach() for name, term in terms.items()}
+    return {name: values[name] for name in terms}
 
 
 def _seed(seed: int, step: int) -> None:
@@ -80,15 +85,21 @@ def _seed(seed: int, step: int) -> None:
     torch.manual_seed(int(high) << 31 ^ int(low))
 
 
-def _checked(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """Fetch the terms, all at once: a GPU is waited for once a step."""
-    fetched = torch.stack(list(terms.values())).tolist()
-    values = dict(zip(terms, fetched, strict=True))
+def _fetched(numbers: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """Fetch numbers, all at once: a GPU is waited for once a step.
+
+    Raises
+    ------
+    TrainingStopped
+        If one is no finite number.
+    """
+    fetched = torch.stack([one.detach() for one in numbers.values()]).tolist()
+    values = dict(zip(numbers, fetched, strict=True))
     bad = [f"{n} = {value}" for n, value in values.items() if not math.isfinite(value)]
     if bad:
         message = (
-            f"Step {step}: {', '.join(bad)}. The last checkpoint is from before; "
-            "train on from it with a lower rate."
+            f"Step {step}: {', '.join(bad)}. The step was not taken, and the last "
+            "checkpoint is from before; train on from it with a lower rate."
         )
         raise TrainingStopped(message)
     return values

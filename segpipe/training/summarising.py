@@ -13,9 +13,8 @@ from functools import reduce
 from operator import add
 from typing import Any, TypeVar
 
-import numpy as np
-
 from segpipe.metrics import (
+    mean_score,
     pixel_scores,
     ranking_scores,
     scores,
@@ -51,7 +50,7 @@ def image_scores(one: Evaluated) -> dict[str, float]:
     if one.ranking is not None:
         row |= ranking_scores(one.ranking)
     if one.types:
-        row |= {"mpq": _pannuke(one), "f1_type": _nanmean(type_scores(one.types))}
+        row |= {"mpq": _pannuke(one), "f1_type": mean_score(type_scores(one.types))}
     return row
 
 
@@ -80,8 +79,8 @@ def _summary(evaluated: Sequence[Evaluated], types: Sequence[str]) -> dict[str, 
     summary: dict[str, Any] = {
         "n_images": len(evaluated),
         "n_nuclei": counts.n_truth,
-        **{name: _plain(_nanmean([row[name] for row in rows])) for name in names},
-        "bpq": _plain(_nanmean([row["pq"] for row in rows])),
+        **{name: _plain(mean_score([row[name] for row in rows])) for name in names},
+        "bpq": _plain(mean_score([row["pq"] for row in rows])),
     }
     ranking = ranking_of(evaluated)
     if ranking is not None:
@@ -119,9 +118,9 @@ def _typed(evaluated: Sequence[Evaluated], types: Sequence[str]) -> dict[str, An
     ]
     f1, pq_plus = type_scores(added), type_pq(added)
     return {
-        "f1_type": _plain(_nanmean(f1)),
-        "mpq": _plain(_nanmean([_pannuke(one) for one in evaluated])),
-        "mpq_plus": _plain(_nanmean(pq_plus)),
+        "f1_type": _plain(mean_score(f1)),
+        "mpq": _plain(mean_score([_pannuke(one) for one in evaluated])),
+        "mpq_plus": _plain(mean_score(pq_plus)),
         "types": {
             name: {"f1_type": _plain(value), "pq_plus": _plain(pq), **asdict(one)}
             for name, value, pq, one in zip(types, f1, pq_plus, added, strict=True)
@@ -136,7 +135,7 @@ def _typed(evaluated: Sequence[Evaluated], types: Sequence[str]) -> dict[str, An
 def _pannuke(one: Evaluated) -> float:
     """Return the mean PQ of the types that an image truly has; PanNuke's mPQ."""
     pq = zip(type_pq(one.types), one.types, strict=True)
-    return _nanmean([value for value, counts in pq if counts.n_truth])
+    return mean_score([value for value, counts in pq if counts.n_truth])
 
 
 def _total(parts: Sequence[T]) -> T | None:
@@ -145,12 +144,6 @@ def _total(parts: Sequence[T]) -> T | None:
 
 def _array(values: Ints | None) -> list[list[int]]:
     return [] if values is None else values.tolist()
-
-
-def _nanmean(values: Sequence[float]) -> float:
-    """Return the mean of what is a number; NaN if nothing is."""
-    real = [value for value in values if not math.isnan(value)]
-    return float(np.mean(real)) if real else math.nan
 
 
 def _plain(value: float) -> float | None:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from segpipe.errors import ShapeMismatch
-from segpipe.metrics import Counts, count, scores
+from segpipe.metrics import Counts, count, mean_score, scores
 from segpipe.metrics.overlap import best_pairing, overlap
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
@@ -39,6 +39,12 @@ def test_scores_equal_the_published_ones(case):
         *((n, n) for n in ("aji", "aji_plus", "dq", "sq", "pq")),
     ]:
         assert result[ours] == pytest.approx(expected[theirs], abs=1e-9)
+
+
+def test_what_has_no_score_is_left_out_of_the_mean():
+    assert mean_score([math.nan, 0.25, 0.75]) == 0.5
+    assert math.isnan(mean_score([math.nan]))
+    assert math.isnan(mean_score([]))
 
 
 def oracle(truth, found):

@@ -74,6 +74,16 @@ def test_a_detector_is_called_by_its_module_and_has_room_for_nuclei(detector, na
             assert getattr(replace(decoding, **{constant: value}), constant) == value
 
 
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize(
+    ("constant", "value"),
+    [("least_score", 1.5), ("double_iou", -0.1), ("vouch_px", -1), ("edge_px", 99)],
+)
+def test_constants_it_cannot_work_with_are_refused(name, constant, value):
+    with pytest.raises(SettingsError, match=rf"{constant} is {value}; the .* takes"):
+        network(name).decoding(**{constant: value})
+
+
 @EVERY
 def test_targets_are_the_label_map_and_the_types(detector, name, make_ellipses):
     labels = make_ellipses(1)

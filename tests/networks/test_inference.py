@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,26 @@ def test_a_batch_that_does_not_fit_the_device_is_halved(loaded, windows, monkeyp
     maps = predict_windows(loaded, windows[:1])
     assert seen == [2, 1, 1]
     assert len(maps["prob"]) == 1
+
+
+def test_what_a_batch_that_did_not_fit_had_on_the_device_is_gone_when_it_is_halved(
+    loaded, windows, monkeypatch
+):
+    failed = []
+    forward = inference._forward
+
+    def small_device(network, planes, read):
+        if len(planes) > 1:
+            on_device = torch.zeros(1)
+            failed.append(weakref.ref(on_device))
+            raise torch.cuda.OutOfMemoryError
+        assert failed[0]() is None
+        return forward(network, planes, read)
+
+    monkeypatch.setattr(inference, "_forward", small_device)
+    monkeypatch.setattr(inference, "CPU_BATCH", 2)
+    predict_windows(loaded, windows[:1])
+    assert len(failed) == 1
 
 
 def test_quantising_covers_the_range_and_rounds_to_the_nearest():

@@ -187,7 +187,14 @@ def test_weights_for_other_types_are_refused(weights):
     [
         ("network =", "netwerk =", "netwerk"),
         ("name =", "name", "not TOML"),
-        ("foreground", "background", "constants"),
+        ("foreground", "background", "that don't exist: background. hoverlite has fo"),
+        ("= 0.4", "= 40", "mine.safetensors .* foreground is 40; the HV decoder takes"),
+        (
+            "= 0.4",
+            '= "0.4"',
+            "mine.safetensors sets foreground to '0.4', which is no n",
+        ),
+        ("= 0.4", "= true", "sets foreground to True, which is no number"),
         ('"hoverlite"', '"hoverheavy"', "hoverheavy"),
     ],
 )

@@ -14,6 +14,7 @@ from segpipe.networks._boxes import iou
 from segpipe.networks._coco import load_coco
 from segpipe.networks._instances import truth_of, unsure_share
 from segpipe.networks._kernels import torchvision_ops
+from segpipe.networks._layers import fuse_conv_bn
 from segpipe.networks._mask_rcnn_losses import (
     NEGATIVE_IOU,
     POSITIVE_IOU,
@@ -179,7 +180,20 @@ def test_frozen_batch_norms_stay_in_training():
     before = {name: value.clone() for name, value in norm.state_dict().items()}
     torch.testing.assert_close(norm(x), (x - 2) / (1 + norm.eps) ** 0.5)
     assert all(torch.equal(before[name], v) for name, v in norm.state_dict().items())
-    assert not any(weight.requires_grad for weight in norm.parameters())
+    norm.requires_grad_()
+    assert not list(norm.parameters())
+
+
+def test_frozen_batch_norms_are_fused_as_others_are():
+    torch.manual_seed(0)
+    norm = FrozenBatchNorm2d(3)
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        value.uniform_(0.5, 2)
+    pair = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1, bias=False), norm).eval()
+    x = torch.randn(1, 2, 4, 4)
+    before = pair(x)
+    assert not isinstance(fuse_conv_bn(pair)[1], FrozenBatchNorm2d)
+    torch.testing.assert_close(pair(x), before)
 
 
 def test_every_nucleus_has_an_anchor_that_overlaps_it():

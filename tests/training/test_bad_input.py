@@ -61,7 +61,9 @@ def test_a_manifest_that_is_no_text(refused, tmp_path):
 
 def test_a_missing_file(refused, edit_manifest):
     edit_manifest(labels="gone.png")
-    assert "1 files that do not exist" in str(refused())
+    error = str(refused())
+    assert "1 files that do not exist" in error
+    assert "gone.png" in error
 
 
 def test_labels_of_another_shape(refused, manifest):
@@ -119,6 +121,14 @@ def test_a_set_that_is_not_in_the_manifest(refused, recipe):
     )
 
 
+def test_an_image_that_is_held_out_but_not_there(refused, recipe):
+    typed = recipe.sets[0].model_copy(update={"held_out": frozenset({"im2", "im-4"})})
+    error = refused(sets=(typed, recipe.sets[1]))
+    assert isinstance(error, DatasetError)
+    assert "holds out 2 images of typed" in str(error)
+    assert "has not im-4" in str(error)
+
+
 def test_an_unknown_network(refused):
     assert isinstance(refused(network="none"), UnknownNetwork)
 
@@ -136,7 +146,7 @@ def test_an_object_where_encoder_weights_are_expected(refused, tmp_path, writer)
         writer({"a": Explosive()}, file)
     error = refused(encoder_weights=str(tmp_path / "weights.pth"))
     assert isinstance(error, WeightsError)
-    assert "can't be read as weights" in str(error)
+    assert "objects that can run code when read" in str(error)
 
 
 def test_an_object_where_weights_to_start_from_are_expected(
@@ -153,10 +163,10 @@ def test_an_object_where_weights_to_start_from_are_expected(
 def test_an_object_where_a_checkpoint_is_expected(recipe, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / fit.CHECKPOINT).write_bytes(pickle.dumps(Explosive()))
-    with pytest.raises(WeightsError, match="can't be read as a checkpoint"):
+    with pytest.raises(WeightsError, match="objects that can run code"):
         fit.train(recipe, tmp_path / "run")
     torch.save({"format": 1, "a": Explosive()}, tmp_path / "run" / fit.CHECKPOINT)
-    with pytest.raises(WeightsError, match="can't be read as a checkpoint"):
+    with pytest.raises(WeightsError, match="objects that can run code"):
         fit.train(recipe, tmp_path / "run")
 
 

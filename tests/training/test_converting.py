@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import struct
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 from flows.cli import app
 from segpipe.errors import SettingsError, WeightsError
 from segpipe.networks import Card, card_of, load, network
-from segpipe.training.converting import convert_checkpoint, n_types_of, state_of
+from segpipe.training.converting import convert_checkpoint
+from segpipe.training.shapes import n_types_of
+from segpipe.training.torch_files import read_torch_file, state_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "networks"
 
@@ -90,7 +93,31 @@ def test_files_of_an_older_torch_are_read(state, save):
 )
 def test_official_checkpoints_say_how_many_types_they_know(save, kind, name, n_types):
     theirs = {f"module.{key}": value for key, value in official(kind).items()}
-    assert n_types_of(network(name), state_of(save({"desc": theirs}))) == n_types
+    assert n_types_of(name, state_of(save({"desc": theirs}))) == n_types
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "yolactpp"])
+@pytest.mark.parametrize("types", [(), ("round",), ("round", "long")])
+def test_a_detector_with_types_or_without_is_converted(save, tmp_path, name, types):
+    checkpoint = save(network(name).build(len(types)).state_dict())
+    named = card(network=name, types=types)
+    loaded = load(convert_checkpoint(checkpoint, tmp_path, named))
+    assert loaded.card.types == types
+
+
+def test_types_that_a_detector_has_not_are_refused(save, tmp_path):
+    checkpoint = save(network("yolactpp").build(0).state_dict())
+    with pytest.raises(SettingsError, match="tells 1 nucleus types apart, but 2 are"):
+        convert_checkpoint(checkpoint, tmp_path, card(network="yolactpp"))
+
+
+def test_the_first_tensor_of_the_network_says_how_many_types_there_are():
+    theirs = official("fast_typed6")
+    bias = theirs["decoder.tp.u0.conv.bias"].new_zeros(3)
+    turned = {"decoder.tp.u0.conv.bias": bias, **theirs}
+    turned["decoder.tp.u0.conv.bias"] = bias
+    assert n_types_of("hovernet", turned) == 5
+    assert n_types_of("hovernet", dict(reversed(turned.items()))) == 5
 
 
 def test_types_left_unnamed_are_counted(save, tmp_path):
@@ -147,6 +174,27 @@ def test_objects_are_refused_unread(save, tmp_path, write):
 def test_damaged_files_are_refused(tmp_path, content):
     checkpoint = tmp_path / "theirs.tar"
     checkpoint.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"theirs\.tar"):
+        state_of(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), struct.error("b"), EOFError(), AttributeError("c")]
+)
+def test_whatever_torch_says_of_a_file_it_is_refused(tmp_path, monkeypatch, error):
+    def load_(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", load_)
+    with pytest.raises(WeightsError, match=r"a\.pt is damaged.* Fetch it again"):
+        read_torch_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("cut", [1, 40, 200, 1000, 2000])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_that_were_cut_off_are_refused(state, save, cut, zipped):
+    checkpoint = save(state, _use_new_zipfile_serialization=zipped)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
     with pytest.raises(WeightsError, match=r"theirs\.tar"):
         state_of(checkpoint)
 

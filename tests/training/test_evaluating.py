@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from dataclasses import replace
 
 import cv2
@@ -8,9 +9,8 @@ import pytest
 import tifffile
 import torch
 
-from segpipe.decoding.hv import HVDecoding
 from segpipe.errors import DatasetError, OutputNotWritable, SettingsError, ShapeMismatch
-from segpipe.networks import MapsAnswer, load, weights_file
+from segpipe.networks import MapsAnswer, card_of, load, weights_file
 from segpipe.networks._inference import quantise
 from segpipe.training import gallery
 from segpipe.training.annotated import at_mpp, read_annotated
@@ -21,7 +21,7 @@ from segpipe.training.export import annotate_card
 from segpipe.training.finding import Found, NetworkFinder, answer_image, label_maps
 from segpipe.training.scoring import Images, score_label_maps, score_network
 from segpipe.training.selecting import select_samples
-from segpipe.training.summarising import summarise
+from segpipe.training.summarising import image_scores, summarise
 
 NAMES = {"dice", "aji", "aji_plus", "dq", "sq", "pq", "f1_det", "ap50", "ap75", "map"}
 ERRORS = {"pixel_error", "warping_error", "rand_error", "adapted_rand_error"}
@@ -101,6 +101,67 @@ def test_a_nucleus_lost_in_resampling_takes_its_score_and_type_along(annotated):
 def test_every_found_instance_needs_a_score(annotated):
     with pytest.raises(ShapeMismatch, match=r"can't have scores of shape \(2,\)"):
         compare(annotated, annotated.labels, scores=np.ones(2))
+
+
+def test_what_the_annotation_says_nothing_of_counts_for_nothing(annotated):
+    """As if the image ended where the annotation does."""
+    known = np.ones(annotated.labels.shape, np.bool_)
+    known[:, 48:] = False
+    truth = np.where(known, annotated.labels, 0)
+    partly = replace(annotated, labels=truth, known=known)
+    labels = annotated.labels.copy()
+    labels[20:30, 44:64] = 900
+    labels[60:70, 40:54] = 901
+    prob = (labels > 0).astype(np.uint8) * 200
+    prob[0, 60] = 77
+    ids = np.unique(labels)[1:]
+    found = compare(partly, labels, type_map(annotated), scores=ids / 999, prob=prob)
+    left, kept = annotated.labels[:, :48], np.where(labels == 900, 0, labels)[:, :48]
+    kept_ids = np.unique(kept)[1:]
+    alone = compare(
+        replace(annotated, labels=left, types=annotated.types[:, :48]),
+        np.ascontiguousarray(kept),
+        np.ascontiguousarray(type_map(annotated)[..., :48]),
+        scores=kept_ids / 999,
+    )
+    assert 900 not in kept_ids
+    assert 901 in kept_ids
+    assert found.counts.found_px == alone.counts.found_px
+    assert found.pixels == alone.pixels
+    reliable = compare(partly, labels, prob=prob).reliability
+    assert reliable.n_px.sum() == known.sum()
+    assert reliable.n_px[77] == 0
+    assert found.counts.n_found == found.ranking.scores.size
+
+
+def test_a_mask_that_says_all_is_known_changes_nothing(annotated):
+    labels = np.roll(annotated.labels, 2, axis=1)
+    ids = np.unique(labels)[1:]
+    prob = (labels > 0).astype(np.uint8) * 200
+    known = np.ones(labels.shape, np.bool_)
+    plain, masked = (
+        compare(one, labels, type_map(annotated), scores=ids / 99, prob=prob)
+        for one in (annotated, replace(annotated, known=known))
+    )
+    assert plain.counts == masked.counts
+    assert plain.pixels == masked.pixels
+    assert plain.types == masked.types
+    assert (plain.confusion == masked.confusion).all()
+    assert (plain.ranking.scores == masked.ranking.scores).all()
+    assert (plain.reliability.n_px == masked.reliability.n_px).all()
+    assert (plain.reliability.true_px == masked.reliability.true_px).all()
+
+
+def test_where_nothing_is_known_there_is_nothing_to_score(annotated):
+    nowhere = replace(annotated, known=np.zeros(annotated.labels.shape, np.bool_))
+    row = image_scores(compare(nowhere, annotated.labels))
+    assert all(np.isnan(value) for value in row.values()), row
+
+
+def test_an_image_of_unknown_resolution_is_not_compared_at_a_guessed_one(annotated):
+    lost = replace(annotated, sample=replace(annotated.sample, mpp=None))
+    with pytest.raises(DatasetError, match="typed im0 has no mpp"):
+        compare(lost, annotated.labels)
 
 
 def test_a_score_is_the_mean_probability_inside():
@@ -344,10 +405,42 @@ def test_calibrating_writes_the_card_and_leaves_the_weights(
         copied = shipped.with_suffix(suffix).read_bytes()
         weights.with_suffix(suffix).write_bytes(copied)
     annotate_card(weights, decoding={"foreground": 0.9})
-    monkeypatch.setattr(HVDecoding, "CHOICES", {"foreground": (0.5, 0.9)})
+    constants = load(weights).network.decoding
+    monkeypatch.setattr(constants, "CHOICES", {"foreground": (0.5, 0.9)})
     images = Images(manifest=manifest, split="train", sets=["typed"])
+    decoded = Counter()
+    decode = MapsAnswer.decode
+
+    def counted(said, decoding):
+        decoded[id(said), decoding] += 1
+        return decode(said, decoding)
+
+    monkeypatch.setattr(MapsAnswer, "decode", counted)
     found = calibrate_weights(weights, images)
+    assert set(decoded.values()) == {1}, "by the same constants, once"
     assert found.constants == {}
     assert found.after["typed"] > found.before["typed"]
-    assert load(weights).decoding == HVDecoding()
+    again = load(weights)
+    assert again.decoding == constants()
+    assert again.card.scores == {}, "those there were, were of other constants"
     assert weights.read_bytes() == shipped.read_bytes()
+
+
+def test_images_without_a_nucleus_are_nothing_to_calibrate_on(loaded, annotated):
+    empty = replace(annotated, labels=np.zeros_like(annotated.labels))
+    said = MapsAnswer(network=loaded.network, maps={})
+    with pytest.raises(DatasetError, match=r"None of the 1 images .* has a nucleus"):
+        calibrate(loaded, [(empty, said)], {"foreground": (0.2, 0.9)})
+
+
+def test_scores_in_a_card_are_of_its_constants(tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    card = replace(card_of(weights_file("hoverlite")), decoding={}, scores={"a": {}})
+    weights.with_suffix(".toml").write_text(card.to_toml())
+    assert annotate_card(weights, decoding={}).scores == {"a": {}}
+    new = {"a": {"pq": 0.5}}
+    assert annotate_card(weights, scores=new).scores == new
+    changed = annotate_card(weights, decoding={"foreground": 0.4}, scores=new)
+    assert changed.scores == new
+    assert annotate_card(weights, decoding={"foreground": 0.5}).scores == {}
+    assert card_of(weights).scores == {}

@@ -11,7 +11,8 @@ from segpipe.errors import (
     TrainingStopped,
     WeightsError,
 )
-from segpipe.networks import load, network
+from segpipe.networks import Card, load, network
+from segpipe.networks._weights import write_weights
 from segpipe.training import fit, logs, run, steps
 from segpipe.training.augment import Augmentation
 from segpipe.training.averaging import update_average
@@ -111,6 +112,36 @@ def test_a_loss_that_is_no_number_stops_the_run(recipe, tmp_path):
         fit.train(wild, tmp_path / "run")
 
 
+class Steep(torch.autograd.Function):
+    """Passes numbers on; their gradient is none."""
+
+    @staticmethod
+    def forward(_context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_context, grad):
+        return grad * torch.nan
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_is_saved(
+    dropping, tmp_path, monkeypatch
+):
+    plain, taken = Dropping.forward, []
+
+    def forward(module, rgb):
+        raw = plain(module, rgb)
+        return tuple(map(Steep.apply, raw)) if len(taken) == 2 else raw
+
+    monkeypatch.setattr(Dropping, "forward", forward)
+    every = dropping.model_copy(update={"save_every": 1})
+    with pytest.raises(TrainingStopped, match=r"Step 3: norm of the gradient = nan"):
+        fit.train(every, tmp_path / "run", watch=taken.append)
+    kept = load_checkpoint(tmp_path / "run" / fit.CHECKPOINT)
+    assert kept["step"] == len(curve(tmp_path / "run")) == 2
+    assert all(value.isfinite().all() for value in kept["module"].values())
+
+
 def spoil(checkpoint, **changed):
     state = load_checkpoint(checkpoint)
     save_checkpoint(checkpoint, {**state, **changed})
@@ -200,10 +231,34 @@ def test_other_types_keep_a_random_start_for_their_head_only(recipe, trained, tm
     assert torch.allclose(own["heads.0.weight"], state["heads.0.weight"], rtol=1e-3)
 
 
-def test_weights_of_another_network_are_no_start(trained, tmp_path):
+def test_as_many_types_of_other_names_keep_a_random_start(recipe, trained, tmp_path):
     weights = export_weights(trained, tmp_path / "out")
-    with pytest.raises(WeightsError, match="are of hoverlite; other is to be trained"):
-        load_start(torch.nn.Identity(), str(weights), network="other", types=())
+    others = recipe.model_copy(update={"types": ("a", "b"), "seed": 9})
+    fresh = run.start(others, network("hoverlite"), torch.device("cpu"))
+    start = others.model_copy(update={"starts_from": str(weights)})
+    started = run.start(start, network("hoverlite"), torch.device("cpu"))
+    random, own = fresh.module.state_dict(), started.module.state_dict()
+    state = load_checkpoint(trained)["average"]
+    for name in ("heads.2.weight", "heads.2.bias"):
+        assert torch.equal(own[name], random[name]), name
+    assert torch.allclose(own["heads.0.weight"], state["heads.0.weight"], rtol=1e-3)
+    assert not torch.equal(own["heads.0.weight"], random["heads.0.weight"])
+
+
+def test_typed_hovernet_starts_from_untyped_and_back(tmp_path):
+    for ours, theirs in [(("a", "b"), ()), ((), ("a", "b")), (("a",), ("b",))]:
+        donor = network("hovernet").build(len(theirs))
+        path = tmp_path / "theirs.safetensors"
+        sha256 = write_weights(donor, path)
+        card = Card(
+            name="theirs", network="hovernet", sha256=sha256, mpp=0.25, types=theirs
+        )
+        path.with_suffix(".toml").write_text(card.to_toml())
+        module = network("hovernet").build(len(ours))
+        load_start(module, str(path), network="hovernet", types=ours)
+        taken, given = module.state_dict(), donor.state_dict()
+        name = "decoder.np.u0.conv.weight"
+        assert torch.allclose(taken[name], given[name], rtol=1e-2, atol=1e-4)
 
 
 def stop_after(step):
@@ -252,6 +307,17 @@ def test_a_frozen_encoder_stays_with_its_statistics_and_then_learns(dropping, tm
         assert torch.equal(value, own[name]), name
         assert torch.equal(value, second[name]), name
         assert not torch.equal(value, third[name]), name
+
+
+def test_thawing_an_encoder_leaves_batch_norms_that_never_learn(recipe):
+    with torch.device("meta"):
+        module = network("mask_rcnn:resnet50-frozen").build(0)
+    warm = recipe.model_copy(update={"freeze_encoder_steps": 1})
+    for step, learns in [(1, False), (2, True)]:
+        run.set_mode(module, warm, step)
+        assert module.encoder.conv1.weight.requires_grad == learns
+        assert not module.encoder.bn1.weight.requires_grad
+        assert not module.encoder.layer4[2].bn3.bias.requires_grad
 
 
 def test_a_run_that_was_killed_while_the_encoder_was_frozen_goes_on(dropping, tmp_path):
@@ -349,7 +415,7 @@ def test_the_average_follows_and_ends_between():
 def test_a_checkpoint_with_objects_is_refused(tmp_path):
     path = tmp_path / "c.pt"
     torch.save({"format": 1, "object": Exception}, path)
-    with pytest.raises(WeightsError, match="can't be read as a checkpoint"):
+    with pytest.raises(WeightsError, match="objects that can run code"):
         load_checkpoint(path)
 
 
@@ -357,7 +423,7 @@ def test_a_checkpoint_with_objects_is_refused(tmp_path):
 def test_a_damaged_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "c.pt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="can't be read as a checkpoint"):
+    with pytest.raises(WeightsError, match=r"c\.pt .*no file of torch\.save"):
         load_checkpoint(path)
 
 

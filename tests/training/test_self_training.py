@@ -129,7 +129,7 @@ def test_pseudo_labels_are_made_once_and_can_be_looked_at(teaching, tmp_path):
     samples = pseudo_samples(teaching, out)
     with (out / "pseudo" / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["id"] for row in rows] == ["a", "b"]
+    assert [row["id"].rsplit("-", 1)[0] for row in rows] == ["a", "b"]
     assert all(0 < int(row["n_nuclei"]) < int(row["n_found"]) for row in rows)
     for sample in samples:
         one = read_annotated(sample)
@@ -139,12 +139,46 @@ def test_pseudo_labels_are_made_once_and_can_be_looked_at(teaching, tmp_path):
         assert 0.3 < one.known.mean() < 1
     made = {p: p.stat().st_mtime_ns for p in (out / "pseudo").rglob("*.png")}
     assert len(made) == 6
-    (out / "pseudo" / "labels" / "b.png").unlink()
+    (out / "pseudo" / rows[1]["labels"]).unlink()
     lines = (out / "pseudo" / "manifest.csv").read_text().splitlines(keepends=True)
     (out / "pseudo" / "manifest.csv").write_text("".join(lines[:2]))
     assert pseudo_samples(teaching, out) == samples
     again = {p: p.stat().st_mtime_ns for p in (out / "pseudo").rglob("*.png")}
-    assert {p.stem for p in made if again[p] == made[p]} == {"a"}
+    assert {p.stem for p in made if again[p] == made[p]} == {rows[0]["id"]}
+
+
+@pytest.mark.usefixtures("_loaded_once")
+def test_images_of_one_name_in_folders_of_one_name_are_kept_apart(
+    teaching, tiles, tmp_path
+):
+    files = [tmp_path / name / "tiles" / "001.png" for name in ("one", "other")]
+    for file, tile in zip(files, sorted(tiles.glob("*.png")), strict=True):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(tile.read_bytes())
+    both = asking(teaching, tmp_path / "*/tiles/001.png")
+    one, other = map(read_annotated, pseudo_samples(both, tmp_path / "run"))
+    assert one.sample.id != other.sample.id
+    assert not np.array_equal(one.labels, other.labels)
+    alone = pseudo_samples(asking(teaching, files[1]), tmp_path / "alone")[0]
+    assert alone.id == other.sample.id
+    assert np.array_equal(read_annotated(alone).labels, other.labels)
+
+
+def asking(teaching, images):
+    section = teaching.self_training.model_copy(update={"images": str(images)})
+    return teaching.model_copy(update={"self_training": section})
+
+
+@pytest.mark.usefixtures("_loaded_once")
+def test_only_the_images_asked_for_are_learned_in_order_of_their_names(
+    teaching, tiles, tmp_path
+):
+    out = tmp_path / "run"
+    last = pseudo_samples(asking(teaching, tiles / "b.png"), out)
+    both = pseudo_samples(teaching, out)
+    assert [s.image.name for s in both] == ["a.png", "b.png"]
+    assert both[1:] == last
+    assert pseudo_samples(asking(teaching, tiles / "b.png"), out) == last
 
 
 @pytest.mark.usefixtures("_loaded_once")
