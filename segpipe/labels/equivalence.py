@@ -28,7 +28,7 @@ def equivalence_classes(
     """
     if n_nodes == 0:
         return 0, np.zeros(0, np.int64)
-    ones = np.ones(len(pairs), np.int8)
+    ones = np.ones(len(pairs), np.bool_)
     graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n_nodes, n_nodes))
     n_classes, class_of = connected_components(graph.tocsr(), directed=False)
     return int(n_classes), class_of.astype(np.int64)

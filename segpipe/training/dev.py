@@ -12,6 +12,7 @@ from segpipe.networks import AnyNetwork, Card, LoadedNetwork
 from segpipe.training.annotated import Annotated, read_annotated
 from segpipe.training.comparing import compare
 from segpipe.training.finding import answer_image
+from segpipe.training.pretrained import decoding_of_start
 from segpipe.training.recipe import Recipe
 from segpipe.training.run import Run
 from segpipe.training.selecting import select_samples
@@ -50,7 +51,7 @@ def dev_scores(
             mpp=chosen.mpp,
             types=recipe.types,
         ),
-        decoding=chosen.decoding(),
+        decoding=chosen.decoding(**decoding_of_start(recipe.starts_from)),
         device=run.device,
     )
     rows = [_scores(loaded, image) for image in images]

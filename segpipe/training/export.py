@@ -10,6 +10,7 @@ from segpipe.errors import WeightsError
 from segpipe.networks import Card, card_of, network
 from segpipe.networks._weights import fill, write_weights
 from segpipe.training.checkpoints import load_checkpoint
+from segpipe.training.pretrained import decoding_of_start
 from segpipe.training.recipe import Recipe
 
 
@@ -53,6 +54,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
         types=recipe.types,
         licence=recipe.licence,
         data=recipe.data,
+        decoding=decoding_of_start(recipe.starts_from),
         recipe=f"{recipe.name}, seed {recipe.seed}, {step} steps",
     )
     path.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")

@@ -83,6 +83,20 @@ def load_start(
     fill(module, state, str(path))
 
 
+def decoding_of_start(source: str | None) -> Mapping[str, float]:
+    """Return the decoder's constants of the weights that training starts from.
+
+    Until others are chosen they fit what comes of the weights better than defaults.
+    There are none without such weights, or if those are gone.
+    """
+    if source is None:
+        return {}
+    try:
+        return card_of(weights_path(source)).decoding
+    except WeightsError:
+        return {}
+
+
 def _for_other_types(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], network: str
 ) -> dict[str, Tensor]:

@@ -245,6 +245,17 @@ def test_as_many_types_of_other_names_keep_a_random_start(recipe, trained, tmp_p
     assert not torch.equal(own["heads.0.weight"], random["heads.0.weight"])
 
 
+def test_what_is_trained_on_keeps_the_constants_of_its_start(recipe, trained, tmp_path):
+    weights = export_weights(trained, tmp_path / "out")
+    annotate_card(weights, decoding={"foreground": 0.4})
+    more = recipe.model_copy(update={"starts_from": str(weights), "steps": 1})
+    checkpoint = fit.train(more, tmp_path / "more")
+    again = export_weights(checkpoint, tmp_path / "again")
+    assert card_of(again).decoding == {"foreground": 0.4}
+    weights.with_suffix(".toml").unlink()
+    assert card_of(export_weights(checkpoint, tmp_path / "again")).decoding == {}
+
+
 def test_typed_hovernet_starts_from_untyped_and_back(tmp_path):
     for ours, theirs in [(("a", "b"), ()), ((), ("a", "b")), (("a",), ("b",))]:
         donor = network("hovernet").build(len(theirs))
