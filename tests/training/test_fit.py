@@ -11,7 +11,7 @@ from segpipe.errors import (
     TrainingStopped,
     WeightsError,
 )
-from segpipe.networks import Card, load, network
+from segpipe.networks import Card, card_of, load, network
 from segpipe.networks._weights import write_weights
 from segpipe.training import fit, logs, run, steps
 from segpipe.training.augment import Augmentation
