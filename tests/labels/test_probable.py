@@ -1,4 +1,4 @@
-"""What is not probable enough is no nucleus; judged by the mean, as the table has it."""
+"""What is not probable enough is no nucleus; by the mean, as the table has it."""
 
 import numpy as np
 from hypothesis import given
