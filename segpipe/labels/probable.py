@@ -2,7 +2,7 @@
 
 A flood leaves an instance wherever foreground has a marker, also where the network was
 of two minds. The mean probability tells them apart: on images not trained on, of those
-below 0.75 one in six is a nucleus, of those above 0.85 four in five (ADR 0009).
+below 0.75 one in five is a nucleus, of those above 0.85 four in five (ADR 0009).
 """
 
 from __future__ import annotations
