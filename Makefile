@@ -27,7 +27,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 demo: $(VENV)/.made ## Find every nucleus on a real slide that ships with the repository
 	@$(BIN)/segpipe run examples/cmu-1-small-region.svs --out $(DEMO)
 
-test: $(VENV)/.made ## Run the tests (under five minutes on two cores)
+test: $(VENV)/.made ## Run the tests (about five minutes on two cores)
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.made ## Static checks: ruff, mypy --strict, import-linter

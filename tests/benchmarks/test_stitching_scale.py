@@ -44,8 +44,8 @@ def test_a_dense_slide_is_numbered_by_its_anchors(plan):
 def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
     """Eight times the tiles and the nuclei, in blocks of four by four tiles.
 
-    What other threads of the process allocate meanwhile comes on top of a peak, so the
-    least of three counts. What grows with the slide would grow eightfold.
+    What grows with the slide would grow eightfold; a bound of three leaves room for
+    what other threads of the process allocate meanwhile.
     """
 
     def small_blocks(plan):
@@ -57,7 +57,7 @@ def test_memory_is_that_of_a_block_however_large_the_slide(plan, monkeypatch):
         dense = dense_plan(plan, n_nuclei, tile_px=128)
         write_all_records(dense, tile_px=128)
         stitching.prepare(dense)
-        peaks.append(min(_peak_bytes(dense) for _ in range(3)))
+        peaks.append(_peak_bytes(dense))
     assert len(dense.tissue_tiles) > 600
     assert peaks[1] < 3 * peaks[0]
 
