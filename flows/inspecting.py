@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.table import Table
 from flows.forecasting import Choose, forecast, show_forecast
 from segpipe.config import Settings, SlideRef
 from segpipe.errors import OutputNotOurs, SlideNotFound, StoreDamaged
+from segpipe.stages.finished import read_plan
 from segpipe.stages.naming import slide_id_of
 from segpipe.stages.path import STAGES
 from segpipe.stages.plan import Plan
@@ -191,16 +191,14 @@ def _holder(ledger: Ledger) -> str | None:
 
 
 def _last_plan(ledger: Ledger) -> Plan | None:
-    if not ledger.plan_path.exists():
-        return None
-    try:
-        return Plan.model_validate_json(ledger.plan_path.read_text())
-    except ValidationError as error:
+    plan = read_plan(ledger)
+    if plan is None and ledger.plan_path.exists():
         message = (
             f"{ledger.plan_path} can't be read: it is damaged or of another version of "
             "segpipe. Run the slide again."
         )
-        raise StoreDamaged(message) from error
+        raise StoreDamaged(message)
+    return plan
 
 
 def _states(ledger: Ledger, plan: Plan) -> list[StageState]:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segpipe.networks import load
 from segpipe.training.annotated import read_annotated
 from segpipe.training.calibrate import calibrate, chosen_constants
@@ -17,7 +15,7 @@ from segpipe.training.export import annotate_card
 from segpipe.training.finding import NetworkFinder, answer_image
 from segpipe.training.recipe import Recipe
 from segpipe.training.scoring import Images
-from segpipe.training.selecting import select_samples
+from segpipe.training.selecting import evenly_spread, select_samples
 
 SCORED: Mapping[str, tuple[str, str]] = {
     "kumar-16": ("kumar", "train"),
@@ -36,8 +34,7 @@ def calibrated(weights: Path, recipe: Recipe, *, n_images: int, device: str) -> 
     if n_images == 0:
         return
     samples = select_samples(recipe.manifest, "dev", recipe, only={CHOSEN_ON})
-    every = np.linspace(0, len(samples) - 1, n_images).round().astype(int)
-    images = [read_annotated(samples[index]) for index in every]
+    images = [read_annotated(sample) for sample in evenly_spread(samples, n_images)]
     loaded = load(weights, device=device)
     loaded = replace(loaded, decoding=loaded.network.decoding())
     predicted = [(image, answer_image(loaded, image)) for image in images]

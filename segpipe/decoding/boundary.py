@@ -28,6 +28,7 @@ from segpipe.decoding.inputs import check_probability
 from segpipe.decoding.limits import check_limits
 from segpipe.decoding.markers import marker_pieces
 from segpipe.errors import ShapeMismatch
+from segpipe.labels.probable import BOUNDS
 from segpipe.labels.renaming import in_raster_order
 
 _LIMITS = {
@@ -50,7 +51,7 @@ class RegionDecoding:
         "marker_open_px": (0, 1, 2),
         "min_marker_px": (4, 6, 10, 16),
         "edge_cost": (20, 40, 80, 160),
-        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
+        "min_prob": BOUNDS,
         "line_px": (0, 2),
     }
     """What calibrating tries."""
@@ -105,7 +106,7 @@ class ContourDecoding:
         "marker_open_px": (0, 1, 2),
         "min_marker_px": (3, 6, 10, 16),
         "edge_cost": (20, 40, 80, 160),
-        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
+        "min_prob": BOUNDS,
     }
     """What calibrating tries."""
 

@@ -32,6 +32,7 @@ from segpipe.decoding.inputs import check_offsets, check_probability
 from segpipe.decoding.limits import check_limits
 from segpipe.decoding.markers import marker_pieces
 from segpipe.errors import ShapeMismatch
+from segpipe.labels.probable import BOUNDS
 from segpipe.labels.renaming import in_raster_order
 
 
@@ -49,7 +50,7 @@ class HVDecoding:
         "min_marker_px": (4, 8, 12, 16, 24, 32, 48, 64),
         "edge_cost": (30, 60, 120, 240),
         "reach_px": (24, 32, 48, 64),
-        "min_prob": (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86),
+        "min_prob": BOUNDS,
     }
     """What calibrating tries, for networks at 0.25 and at 0.5 um per pixel."""
 

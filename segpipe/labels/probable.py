@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from segpipe.arrays import LabelMap, ProbMap
 from segpipe.labels.renaming import in_raster_order
 
+BOUNDS = (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86)
+"""Least mean probabilities that calibrating tries."""
+
 
 def is_probable(
     prob_sum: NDArray[Any], area_px: NDArray[Any], min_prob: float

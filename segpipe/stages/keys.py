@@ -15,11 +15,9 @@ from typing import Any
 
 from segpipe.stages.devices import kind_of
 from segpipe.stages.path import STAGES
-from segpipe.stages.plan import Plan
+from segpipe.stages.plan import MIN_PROB, Plan
 from segpipe.tables.schema import SCHEMA_VERSION
 
-MIN_PROB = "min_prob"
-"""The decoder's constant that is asked of whole nuclei, when they are stitched."""
 LONG = 100
 """Letters of an ingredient that is shortened."""
 

@@ -49,7 +49,8 @@ class KnownSlides:
             None if no slide of such a name was read there.
         """
         lies = path.resolve()
-        return next((one for one in self._like(made) if self._path(one) == lies), None)
+        like = self._like(made)
+        return next((one for one in like if self.path_of(one) == lies), None)
 
     def moved_id_of(self, path: Path, made: str) -> str | None:
         """Return what a slide is called that lay elsewhere, where nothing is now."""
@@ -71,8 +72,9 @@ class KnownSlides:
         return False
 
     def path_of(self, slide_id: str) -> Path | None:
-        """Return where a slide was read."""
-        return self._path(slide_id)
+        """Return where a slide was read; None if nothing is known of it."""
+        grounds = self.grounds(slide_id)
+        return None if grounds is None else grounds.path
 
     def fingerprint(self, path: Path) -> str:
         """Return a slide's fingerprint; slides that look as they did aren't read.
@@ -94,10 +96,6 @@ class KnownSlides:
             ledger = Ledger(self.asked.layout, slide_id)
             self._grounds[slide_id] = _grounds_in(ledger)
         return self._grounds[slide_id]
-
-    def _path(self, slide_id: str) -> Path | None:
-        grounds = self.grounds(slide_id)
-        return None if grounds is None else grounds.path
 
     def _content(self, path: Path) -> str:
         try:

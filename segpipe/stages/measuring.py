@@ -21,7 +21,7 @@ from segpipe.stages._stage import Stage
 from segpipe.stages.answers import Labelled, answers_of
 from segpipe.stages.devices import kind_of
 from segpipe.stages.nuclei_index import NucleiIndex
-from segpipe.stages.plan import Plan
+from segpipe.stages.plan import MIN_PROB, Plan
 from segpipe.stages.stored import (
     IMAGE,
     NUCLEI_0,
@@ -136,7 +136,7 @@ def _metadata(plan: Plan) -> dict[str, str]:
     decisive = {
         "min_area_um2": plan.settings.min_area_um2,
         "max_extent_um": plan.settings.max_extent_um,
-        "decoding": plan.network.decoding | {"min_prob": plan.min_prob},
+        "decoding": plan.network.decoding | {MIN_PROB: plan.min_prob},
         "device": kind_of(plan.device),
     }
     return {

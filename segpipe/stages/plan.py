@@ -10,6 +10,9 @@ from segpipe.config import Frozen, Settings, SlideRef
 from segpipe.geometry import Box
 from segpipe.tiling.grid import TileGrid
 
+MIN_PROB = "min_prob"
+"""The decoder's constant that is asked of whole nuclei, when they are stitched."""
+
 
 class Canvas(Frozen):
     """The slide at the network's resolution: the frame all later arrays live in."""
@@ -74,8 +77,6 @@ class NetworkRef(Frozen):
     """Constants of the decoder."""
     support_px: int
     """Support of the decoder with these constants."""
-    min_prob: float
-    """Least mean probability of a nucleus; of a detector 0, which knows its own."""
     claims_px: int = 0
     """How far from a tile detections decide what is in it; 0 if it gives maps."""
 
@@ -173,6 +174,10 @@ class Plan(Frozen):
 
     @property
     def min_prob(self) -> float:
-        """Least mean probability of a nucleus: that asked for, or the weights'."""
+        """Least mean probability of a nucleus: that asked for, or the weights'.
+
+        A detector has none but its own bound on scores.
+        """
         asked = self.settings.min_prob
-        return self.network.min_prob if asked is None else asked
+        calibrated = float(self.network.decoding.get(MIN_PROB, 0.0))
+        return calibrated if asked is None else asked

@@ -148,7 +148,6 @@ def network_ref(settings: Settings) -> NetworkRef:
         output_px=chosen.window.output_px,
         decoding=asdict(decoding),
         support_px=decoding.support_px,
-        min_prob=0.0 if claims_px else decoding.min_prob,
         claims_px=claims_px,
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
-import numpy as np
-
 from segpipe.metrics import mean_score, scores
 from segpipe.networks import AnyNetwork, Card, LoadedNetwork
 from segpipe.training.annotated import Annotated, read_annotated
@@ -15,7 +13,7 @@ from segpipe.training.finding import answer_image
 from segpipe.training.pretrained import decoding_of_start
 from segpipe.training.recipe import Recipe
 from segpipe.training.run import Run
-from segpipe.training.selecting import select_samples
+from segpipe.training.selecting import evenly_spread, select_samples
 
 SHOWN = ("dice", "aji", "pq", "f1_det")
 
@@ -32,9 +30,8 @@ def dev_images(recipe: Recipe) -> tuple[Annotated, ...]:
         return ()
     names = {one.name for one in recipe.sets}
     samples = select_samples(recipe.manifest, "dev", recipe, only=names)
-    n_chosen = min(recipe.evaluate_images, len(samples))
-    chosen = np.linspace(0, len(samples) - 1, n_chosen).round().astype(int)
-    return tuple(read_annotated(samples[index]) for index in chosen)
+    chosen = evenly_spread(samples, recipe.evaluate_images)
+    return tuple(read_annotated(sample) for sample in chosen)
 
 
 def dev_scores(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from segpipe.errors import DatasetError
 from segpipe.training.annotated import mpp_of
@@ -77,6 +79,13 @@ def check_held_out(recipe: Recipe) -> None:
                 "held_out."
             )
             raise DatasetError(message)
+
+
+def evenly_spread(samples: Sequence[Sample], n_samples: int) -> list[Sample]:
+    """Return so many of some samples, or all if there are fewer, evenly spread."""
+    n_chosen = min(n_samples, len(samples))
+    at = np.linspace(0, len(samples) - 1, n_chosen).round().astype(int)
+    return [samples[index] for index in at]
 
 
 def _is_wanted(sample: Sample, only: Collection[str] | None) -> bool:

@@ -13,12 +13,12 @@ from itertools import pairwise
 import numpy as np
 from some_answers import answered, parsed, say, say_scores
 
+from segpipe.labels.probable import BOUNDS
 from segpipe.metrics.overlap import overlap
 from segpipe.networks import load
 from segpipe.training.comparing import mean_prob, to_shape
 
 BANDS = (0.0, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-LINES = (0.0, 0.7, 0.74, 0.77, 0.8, 0.83, 0.86)
 
 
 def judged(annotated, decoded):
@@ -42,7 +42,7 @@ def main():
             inside = (sure > low) & (sure <= high)
             share = f"{right[inside].mean():.2f}" if inside.any() else "-"
             say(f"  {low:.2f} to {high:.2f}: {inside.sum():>5} found, {share} nuclei")
-        for line in LINES:
+        for line in BOUNDS:
             drawn = replace(every, min_prob=line)
             found = [said.decode(drawn).labels for _, said in images]
             say_scores(f"at least {line:g}", images, found)

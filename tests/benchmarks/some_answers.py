@@ -4,14 +4,13 @@ import argparse
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
-
 from segpipe.metrics import scores
 from segpipe.training.annotated import read_annotated
 from segpipe.training.comparing import compare
 from segpipe.training.finding import answer_image
 from segpipe.training.recipe import shipped_recipe
 from segpipe.training.scoring import Images
+from segpipe.training.selecting import evenly_spread
 
 SHOWN = ("dice", "aji", "dq", "sq", "pq", "f1_det")
 
@@ -45,7 +44,7 @@ def answered(asked, loaded):
     samples = images.select(shipped_recipe(loaded.card.name))
     for name in dict.fromkeys(sample.set for sample in samples):
         chosen = [sample for sample in samples if sample.set == name]
-        at = np.linspace(0, len(chosen) - 1, min(asked.images, len(chosen)))
-        images = [read_annotated(chosen[index]) for index in at.round().astype(int)]
+        spread = evenly_spread(chosen, asked.images)
+        images = [read_annotated(sample) for sample in spread]
         say(f"{name}, {len(images)} images")
         yield [(image, answer_image(loaded, image)) for image in images]
