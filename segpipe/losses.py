@@ -88,7 +88,9 @@ def _slopes(hv: Tensor) -> Tensor:
     return functional.conv2d(padded, kernels, groups=2)
 
 
-def type_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def type_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, *, balance: float = 0.0
+) -> Tensor:
     """Cross-entropy over pixels of known type.
 
     Parameters
@@ -96,7 +98,13 @@ def type_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     logits, target : (B, K, H, W)
         ``target`` is one-hot, or all zero where the type is not known.
     weight : (B, H, W)
+    balance
+        From 0, every pixel alike, to 1, every type of the batch alike: a type with the
+        share ``s`` of the weight counts ``s ** -balance`` a pixel.
     """
     terms = -(functional.log_softmax(logits, dim=1) * target).sum(dim=1)
-    known = (target.sum(dim=1) * weight).sum()
-    return (terms * weight).sum() / (known + _SMALL)
+    each = target * weight[:, None]
+    share = each.sum(dim=(0, 2, 3)) / (each.sum() + _SMALL)
+    rarity = share.clamp(min=_SMALL) ** -balance
+    counted = (each * rarity[:, None, None]).sum(dim=1)
+    return weighted_mean(terms, counted)

@@ -52,9 +52,13 @@ def pixels_of(target: Mapping[str, Tensor]) -> Pixels:
 
 
 def type_terms(
-    typed: list[Tensor], target: Mapping[str, Tensor], valid: Tensor
+    typed: list[Tensor],
+    target: Mapping[str, Tensor],
+    weight: Tensor,
+    *,
+    balance: float = 0.0,
 ) -> dict[str, Tensor]:
     """Return the loss term of the type head, given as what follows the other heads."""
     if not typed:
         return {}
-    return {TYPE_HEAD: losses.type_loss(typed[0], target[TYPE_HEAD], valid)}
+    return {TYPE_HEAD: losses.type_loss(typed[0], target[TYPE_HEAD], weight, balance=balance)}

@@ -45,6 +45,16 @@ SLOPE_WEIGHT = 30.0
 the same, but its filter gives a slope some ten times this one's response."""
 OUTSIDE_WEIGHT = 0.2
 """Weight of background against nuclei in the offset loss."""
+USUAL_AREA_PX = 300.0
+"""A nucleus of this area, 19 square micrometres, counts 1 a pixel."""
+MOST_WEIGHT = 2.5
+"""No nucleus counts more than this a pixel, however small."""
+TOUCHING_PX = 2
+"""Pixels that two nuclei lie so near to decide whether these are told apart."""
+TOUCHING_WEIGHT = 3.0
+"""How much more such a pixel counts than others."""
+TYPE_BALANCE = 0.5
+"""How far rare types count more, from not at all to as much as others: 0 to 1."""
 
 
 class HoverLite(nn.Module):
@@ -97,10 +107,13 @@ def decode(maps: Maps, decoding: HVDecoding) -> LabelMap:
 def make_targets(
     labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
 ) -> Mapping[str, NDArray[Any]]:
-    """Return the target of each head for a patch (Y, X): one array per head name."""
+    """Return the target of each head for a patch (Y, X), and ``weight`` (1, Y, X)."""
+    weight = targets.size_weight(labels, area_px=USUAL_AREA_PX, most=MOST_WEIGHT)
+    weight[targets.near_two(labels, reach_px=TOUCHING_PX)] *= TOUCHING_WEIGHT
     always = {
         "prob": targets.prob_target(labels)[None],
         "hv": targets.hv_target(labels),
+        "weight": weight[None],
     }
     return typed_targets(always, types, n_types)
 
@@ -110,20 +123,23 @@ def loss(
 ) -> Mapping[str, Tensor]:
     """Return the loss terms of raw heads against a batch of targets.
 
-    ``target`` holds each head's target, and may hold ``valid`` (B, H, W), 1 where the
-    image is shown at all, and ``reliable`` (B, H, W), 1 where instances can be trusted.
+    ``target`` holds what ``make_targets`` returns, and may hold ``valid`` (B, H, W), 1
+    where the image is shown at all, and ``reliable`` (B, H, W), 1 where instances can
+    be trusted; elsewhere all pixels weigh the same.
     """
     prob, hv, *typed = (out.float() for out in outputs)
     inside, valid, trusted = pixels_of(target)
-    spread = trusted * (inside + OUTSIDE_WEIGHT * (1 - inside))
+    instances = trusted * target["weight"][:, 0]
+    pixels = instances + (valid - trusted)
+    spread = instances * (inside + OUTSIDE_WEIGHT * (1 - inside))
     terms = {
-        "bce": losses.bce_loss(prob[:, 0], inside, valid),
+        "bce": losses.bce_loss(prob[:, 0], inside, pixels),
         "dice": losses.dice_loss(prob[:, 0], inside, valid),
         "hv": HV_WEIGHT * losses.hv_loss(hv, target["hv"], spread),
         "hv_slope": SLOPE_WEIGHT
-        * losses.hv_gradient_loss(hv, target["hv"], trusted * inside),
+        * losses.hv_gradient_loss(hv, target["hv"], instances * inside),
     }
-    return terms | type_terms(typed, target, valid)
+    return terms | type_terms(typed, target, pixels, balance=TYPE_BALANCE)
 
 
 NETWORK = Network(

@@ -3,6 +3,7 @@
 Pure functions of one patch. Whatever needs images, files or chance lives elsewhere.
 """
 
+from segpipe.targets._emphasis import near_two, size_weight
 from segpipe.targets._gaps import border_weight, two_nearest
 from segpipe.targets._instances import boxes_target, distance_target, masks_target
 from segpipe.targets._offsets import hv_target
@@ -17,8 +18,10 @@ __all__ = [
     "distance_target",
     "hv_target",
     "masks_target",
+    "near_two",
     "prob_target",
     "separation_line",
+    "size_weight",
     "two_nearest",
     "type_target",
     "uncut",

@@ -6,7 +6,7 @@ from segpipe.errors import WeightsError
 from segpipe.networks._efficientnet_lite import EfficientNetLite
 from segpipe.networks._inference import quantise
 from segpipe.networks._layers import fuse_conv_bn
-from segpipe.networks.hoverlite import NETWORK, HoverLite
+from segpipe.networks.hoverlite import NETWORK, TOUCHING_WEIGHT, HoverLite
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -45,6 +45,32 @@ def test_padded_pixels_and_unsure_instances_cost_nothing(make_ellipses):
     assert not prob.grad[..., 32:, :].any()
     assert not hv.grad.any()
     assert not typed.grad[..., 32:, :].any()
+
+
+def test_small_and_touching_nuclei_count_more_a_pixel():
+    labels = np.zeros((64, 64), np.int32)
+    labels[4:44, 4:24] = 1
+    labels[4:44, 24:44] = 2
+    labels[52:58, 52:58] = 3
+    weight = NETWORK.targets(labels, None, 0)["weight"][0]
+    alone, border, small = weight[20, 8], weight[20, 24], weight[55, 55]
+    assert alone < 1 < small
+    assert border == pytest.approx(TOUCHING_WEIGHT * alone)
+    assert weight[50, 8] == 1
+
+
+def test_instances_that_cannot_be_trusted_have_no_say_in_what_counts(make_ellipses):
+    labels = make_ellipses(0, side=64, n=12, gap=0)
+    targets = {
+        name: torch.from_numpy(target[None])
+        for name, target in NETWORK.targets(labels, None, 0).items()
+    }
+    outputs = tuple(torch.randn(1, h.n_channels, 64, 64) for h in NETWORK.heads(0))
+    flat = targets | {"weight": torch.ones(1, 1, 64, 64)}
+    unsure = {"reliable": torch.zeros(1, 64, 64)}
+    assert NETWORK.loss(outputs, targets)["bce"] != NETWORK.loss(outputs, flat)["bce"]
+    weighted = NETWORK.loss(outputs, targets | unsure)["bce"]
+    assert weighted == NETWORK.loss(outputs, flat | unsure)["bce"]
 
 
 def test_unknown_types_cost_nothing(make_ellipses):

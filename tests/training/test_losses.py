@@ -56,3 +56,28 @@ def test_types_are_scored_where_they_are_known():
         torch.tensor([[2.0, 0.0]]), torch.tensor([0])
     )
     assert losses.type_loss(logits, target, weight) == pytest.approx(float(expected))
+
+
+def test_a_balance_of_one_makes_types_count_alike_however_rare():
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 4, 5)
+    target = torch.zeros(1, 3, 4, 5)
+    target[:, 0, :, :3] = target[:, 1, :3, 3] = target[:, 2, 3, 4] = 1
+    weight = torch.rand(1, 4, 5)
+    alone = [
+        losses.type_loss(logits, target, weight * target[:, kind]) for kind in range(3)
+    ]
+    even = losses.type_loss(logits, target, weight, balance=1)
+    assert even == pytest.approx(float(sum(alone) / 3), rel=1e-5)
+    by_pixel = losses.type_loss(logits, target, weight)
+    between = losses.type_loss(logits, target, weight, balance=0.5)
+    assert sorted((by_pixel, between, even))[1] == between
+
+
+def test_a_balance_says_nothing_of_types_that_no_pixel_has(square):
+    logits = torch.randn(1, 2, 8, 8)
+    target = torch.stack((square, 0 * square), dim=1)
+    ones = torch.ones_like(square)
+    expected = losses.type_loss(logits, target, ones)
+    assert losses.type_loss(logits, target, ones, balance=1) == pytest.approx(expected)
+    assert losses.type_loss(logits, 0 * target, ones, balance=1) == 0

@@ -14,8 +14,10 @@ from segpipe.targets import (
     distance_target,
     hv_target,
     masks_target,
+    near_two,
     prob_target,
     separation_line,
+    size_weight,
     two_nearest,
     type_target,
     uncut,
@@ -174,3 +176,31 @@ def test_boxes_and_masks_hold_every_instance_once(labels):
         np.testing.assert_array_equal(mask, labels == label)
         y, x = np.nonzero(mask)
         assert box.tolist() == [y.min(), x.min(), y.max() + 1, x.max() + 1]
+
+
+@given(LABELS, st.integers(1, 3))
+def test_near_two_is_where_a_window_holds_two_instances(labels, reach):
+    padded = np.pad(labels, reach)
+    side = 2 * reach + 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
+    expected = [
+        [len(np.unique(window[window > 0])) > 1 for window in row] for row in windows
+    ]
+    np.testing.assert_array_equal(near_two(labels, reach_px=reach), expected)
+
+
+@given(LABELS)
+def test_weights_by_size_lie_between_a_pixel_and_an_instance(labels):
+    weight = size_weight(labels, area_px=9, most=100)
+    assert (weight[labels == 0] == 1).all()
+    for label in np.unique(labels[labels > 0]):
+        inside = labels == label
+        np.testing.assert_allclose(weight[inside], 3 / np.sqrt(inside.sum()), rtol=1e-6)
+
+
+def test_weights_by_size_are_bounded():
+    labels = np.zeros((12, 12), np.int32)
+    labels[0, 0] = 65_535
+    labels[2:, 2:] = 7
+    weight = size_weight(labels, area_px=10, most=2)
+    assert (weight[0, 0], weight[5, 5], weight[1, 1]) == (2, 0.5, 1)
