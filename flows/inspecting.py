@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class StageState:
 def inspect_run(folder: Path, *, as_json: bool) -> None:
     """Print the slides of a result folder, finished or not."""
     layout = opened(folder)
-    rows = read_slides(layout.slides) if layout.slides.exists() else []
+    rows = _listed(layout)
     unfinished = _unfinished(layout, {row.slide_id for row in rows})
     if as_json:
         facts = {"slides": [asdict(row) for row in rows], "unfinished": unfinished}
@@ -80,7 +81,9 @@ def inspect_run(folder: Path, *, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(table)
-    console.print(f"[dim]{len(rows) + len(unfinished)} slides in {escape(str(folder))}")
+    n_slides = len(rows) + len(unfinished)
+    slides = "slide" if n_slides == 1 else "slides"
+    console.print(f"[dim]{n_slides} {slides} in {escape(str(folder))}")
 
 
 def inspect_slide(
@@ -99,7 +102,7 @@ def inspect_slide(
     """
     layout = opened(folder)
     ledger = Ledger(layout, slide_id)
-    row = _row(ledger)
+    row = _row(layout, slide_id)
     reason = layout.quarantine(slide_id)
     quarantined = json.loads(reason.read_text()) if reason.exists() else None
     plan = _last_plan(ledger)
@@ -131,10 +134,12 @@ def inspect_slide(
     if row is not None:
         facts = asdict(row) | {"nuclei_per_mm2": row.nuclei_per_mm2}
         for name, value in facts.items():
-            console.print(f"  {name:<16} {escape(str(value))}")
+            if said := _said(value):
+                console.print(f"  {name:<16} {escape(said)}")
     if holder is not None:
         console.print(f"[yellow]in use[/] by {escape(holder)}")
-    console.print(_table_of(states, is_done=row is not None))
+    if states:
+        console.print(_table_of(states, is_done=row is not None))
     if now is not None:
         show_forecast(now, console)
 
@@ -148,7 +153,7 @@ def opened(folder: Path) -> Layout:
         If it is none.
     """
     layout = Layout(folder.resolve())
-    if not layout.marker.exists():
+    if not layout.holds_results:
         message = (
             f"{folder} is no result folder. Give the folder that was --out of a run."
         )
@@ -175,10 +180,33 @@ def _cells(row: SlideRow) -> tuple[str, ...]:
     )
 
 
-def _row(ledger: Ledger) -> SlideRow | None:
-    if not ledger.row_path.exists():
-        return None
-    return SlideRow.from_json(ledger.row_path.read_text())
+def _said(value: object) -> str:
+    """Return a value of a row as a person reads it; nothing for what isn't known."""
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:.4g}"
+        case Mapping():
+            known = {name: said for name, of in value.items() if (said := _said(of))}
+            return ", ".join(f"{name} {said}" for name, said in known.items())
+        case list() | tuple():
+            return " × ".join(map(_said, value))
+        case _:
+            return str(value)
+
+
+def _listed(layout: Layout) -> list[SlideRow]:
+    return read_slides(layout.slides) if layout.slides.exists() else []
+
+
+def _row(layout: Layout, slide_id: str) -> SlideRow | None:
+    """Return a slide's row by its ledger, or, if that is gone, by the table."""
+    path = Ledger(layout, slide_id).row_path
+    if path.exists():
+        return SlideRow.from_json(path.read_text())
+    listed = (row for row in _listed(layout) if row.slide_id == slide_id)
+    return next((row for row in listed if row.status == "done"), None)
 
 
 def _holder(ledger: Ledger) -> str | None:

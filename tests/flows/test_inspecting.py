@@ -1,6 +1,7 @@
 """What the commands `inspect` and `gc` say, and what `gc` does."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,26 @@ def test_an_option_says_what_it_would_run_again_and_why(out, tmp_path):
     running = [stage["stage"] for stage in facts["now"]["stages"] if stage["would_run"]]
     assert running == ["stitch", "measure"]
     assert facts["now"]["changes"] == ["max_extent_um=80.0"]
+
+
+def test_a_row_reads_as_numbers_of_few_digits_without_what_is_not_known(out):
+    said = segpipe("inspect", out, "cut").splitlines()
+    (times,) = [line for line in said if line.strip().startswith("seconds ")]
+    assert re.fullmatch(r"  seconds +label [\d.e-]+, measure .*", times)
+    assert not any("None" in line for line in said)
+
+
+def test_a_slide_whose_ledger_was_deleted_is_known_by_the_table(out):
+    shutil.rmtree(Layout(out).ledger_root)
+    assert "1 slide in" in segpipe("inspect", out)
+    before = json.loads(segpipe("inspect", out, "--json"))["slides"][0]
+    facts = json.loads(segpipe("inspect", out, "cut", "--json"))
+    assert facts["row"]["n_nuclei"] == before["n_nuclei"]
+    assert facts["stages"] == []
+    said = segpipe("inspect", out, "cut")
+    assert "n_nuclei" in said
+    assert "predict  " not in said
+    assert "There is nothing to remove." in segpipe("gc", out)
 
 
 def test_a_folder_that_was_moved_is_forecast_where_it_lies_now(out, serial):
