@@ -68,6 +68,7 @@ PUBLISHED = (
 )
 """As the papers have them, from random weights; for a GPU."""
 
+SEEN = {"asks": "the encoder of the shipped hoverlite", "encoder_weights": "hoverlite"}
 TYPED = changed(MASK_RCNN, "typed", "masks of four types, by sigmoids", typed=True)
 ABLATIONS = (
     changed(
@@ -133,6 +134,7 @@ ABLATIONS = (
         "no deformable convolutions",
         network="yolactpp:resnet50-nodcn",
     ),
+    *(changed(one, "seen", **SEEN) for one in (TRANSFER, DEEPLAB, MASK_RCNN, YOLACT)),
 )
 GROUPS: Mapping[str, tuple[Contender, ...]] = {
     "light": LIGHT,

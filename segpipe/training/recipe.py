@@ -68,7 +68,8 @@ class Recipe(Frozen):
     types: tuple[str, ...] = ()
     """Names of the nucleus types the network learns to tell apart."""
     encoder_weights: str | None = None
-    """Package or file of the weights the encoder starts from."""
+    """Package or file of the weights the encoder starts from, or the name of a network
+    whose weights ship: its encoder's."""
     starts_from: str | None = None
     """Weights of the whole network to start from instead: the name of a network whose
     weights ship, or a weights file. For more training, or for your own slides."""

@@ -11,15 +11,15 @@ from segpipe.errors import (
     TrainingStopped,
     WeightsError,
 )
-from segpipe.networks import Card, card_of, load, network
-from segpipe.networks._weights import write_weights
+from segpipe.networks import Card, card_of, load, network, weights_file
+from segpipe.networks._weights import read_weights, write_weights
 from segpipe.training import fit, logs, run, steps
 from segpipe.training.augment import Augmentation
 from segpipe.training.averaging import update_average
 from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
 from segpipe.training.dev import SHOWN
 from segpipe.training.export import annotate_card, export_weights
-from segpipe.training.pretrained import load_start
+from segpipe.training.pretrained import load_encoder, load_start
 
 
 @pytest.fixture(autouse=True)
@@ -218,6 +218,31 @@ def test_training_starts_from_weights(recipe, trained, tmp_path):
     state = load_checkpoint(trained)["average"]
     for name, weight in started.module.named_parameters():
         assert torch.allclose(weight, state[name], rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet_transfer",
+        "deeplabv3plus:efficientnet_lite0",
+        "mask_rcnn:efficientnet_lite0",
+        "yolactpp:efficientnet_lite0",
+    ],
+)
+def test_an_encoder_starts_from_that_of_a_network_that_was_trained(name):
+    module = network(name).build(0)
+    load_encoder(module, "hoverlite")
+    path = weights_file("hoverlite")
+    state = read_weights(path, card_of(path).sha256)
+    for part, weight in module.encoder.named_parameters():
+        assert torch.equal(weight, state[f"encoder.{part}"]), part
+
+
+def test_an_encoder_does_not_start_from_one_of_another_kind():
+    with pytest.raises(WeightsError, match="doesn't fit the network"):
+        load_encoder(network("unet_transfer:mobilenetv2").build(0), "hoverlite")
+    with pytest.raises(SettingsError, match="no encoder that takes weights"):
+        load_encoder(network("hovernet").build(0), "hoverlite")
 
 
 def test_other_types_keep_a_random_start_for_their_head_only(recipe, trained, tmp_path):
