@@ -18,6 +18,8 @@ from segpipe.targets import UNTYPED
 from segpipe.training.manifest import Sample
 
 MAX_ID = 65_535
+AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+"""Not turned as EXIF may ask, which label maps never are; slides aren't either."""
 SOLID = 0.9
 """Least solidity of a component that is taken for a single nucleus."""
 
@@ -45,7 +47,7 @@ def read_annotated(sample: Sample) -> Annotated:
     DatasetError
         If a file can't be read, is of another kind, or shapes differ.
     """
-    image = _read(sample.image, cv2.IMREAD_COLOR_RGB)
+    image = _read(sample.image, AS_STORED)
     labels = _read_labels(sample, image.shape[:2])
     types = _read_types(sample, image.shape[:2])
     return Annotated(

@@ -17,6 +17,7 @@ from torch import Tensor
 from segpipe.errors import SettingsError, WeightsError
 from segpipe.networks import Card, Described, network, networks
 from segpipe.networks._weights import fill, write_weights
+from segpipe.stores.durable import write_text
 from segpipe.training.shapes import n_types_of, shapes, shapes_in
 from segpipe.training.torch_files import state_of
 
@@ -66,7 +67,7 @@ def convert_checkpoint(checkpoint: Path, out: Path, card: Card) -> Path:
         sha256=write_weights(module, path),
         recipe=f"converted from {checkpoint.name}, sha256 {source}",
     )
-    path.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
+    write_text(path.with_suffix(".toml"), card.to_toml())
     return path
 
 

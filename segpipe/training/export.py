@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from segpipe.errors import WeightsError
 from segpipe.networks import Card, card_of, network
 from segpipe.networks._weights import fill, write_weights
-from segpipe.training.checkpoints import load_checkpoint
+from segpipe.stores.durable import write_text
+from segpipe.training.checkpoints import read_average
 from segpipe.training.pretrained import decoding_of_start
-from segpipe.training.recipe import Recipe
 
 
 def export_weights(checkpoint: Path, out: Path) -> Path:
@@ -34,13 +33,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
     WeightsError
         If the checkpoint is damaged, or its weights are no finite numbers.
     """
-    state = load_checkpoint(checkpoint)
-    try:
-        recipe = Recipe.model_validate_json(state["recipe"])
-        average, step = state["average"], state["step"]
-    except (KeyError, ValueError) as error:
-        message = f"{checkpoint} is no checkpoint of a training run: {error}"
-        raise WeightsError(message) from error
+    recipe, step, average = read_average(checkpoint)
     chosen = network(recipe.network)
     module = chosen.build(len(recipe.types))
     fill(module, average, str(checkpoint))
@@ -57,7 +50,7 @@ def export_weights(checkpoint: Path, out: Path) -> Path:
         decoding=decoding_of_start(recipe.starts_from),
         recipe=f"{recipe.name}, seed {recipe.seed}, {step} steps",
     )
-    path.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
+    write_text(path.with_suffix(".toml"), card.to_toml())
     return path
 
 
@@ -77,5 +70,5 @@ def annotate_card(
         card = replace(card, decoding=decoding, scores={})
     if scores is not None:
         card = replace(card, scores=scores)
-    weights.with_suffix(".toml").write_text(card.to_toml(), encoding="utf-8")
+    write_text(weights.with_suffix(".toml"), card.to_toml())
     return card

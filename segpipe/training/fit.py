@@ -18,7 +18,11 @@ import torch
 from segpipe.errors import SettingsError
 from segpipe.networks import Described
 from segpipe.networks import network as find_network
-from segpipe.training.checkpoints import load_checkpoint, save_checkpoint
+from segpipe.training.checkpoints import (
+    CHECKPOINT,
+    load_checkpoint,
+    save_checkpoint,
+)
 from segpipe.training.dev import dev_images, dev_scores
 from segpipe.training.feeding import default_workers, feed
 from segpipe.training.logs import LOG, logging_to
@@ -30,7 +34,6 @@ from segpipe.training.self_training import pseudo_samples
 from segpipe.training.steps import StepDone, take_steps
 from segpipe.training.stock import Progress, load_stock
 
-CHECKPOINT = "checkpoint.pt"
 Watch = Callable[[StepDone], None]
 
 

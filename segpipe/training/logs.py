@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from segpipe.stores.durable import write_text
+
 LOG = "log.csv"
 DEV_LOG = "dev.csv"
 BOARD = "tensorboard"
@@ -78,8 +80,7 @@ def rewind_log(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     kept = whole[:1] + [row for row in whole[1:] if int(row.split(",", 1)[0]) <= step]
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
-    if not kept:
+    if kept:
+        write_text(path, "".join(kept))
+    else:
         path.unlink()

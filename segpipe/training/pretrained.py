@@ -12,6 +12,7 @@ from segpipe.errors import SettingsError, UnknownNetwork, WeightsError
 from segpipe.networks import card_of, weights_path
 from segpipe.networks import network as find_network
 from segpipe.networks._weights import fill, read_weights
+from segpipe.training.checkpoints import CHECKPOINT, read_average
 from segpipe.training.shapes import only_with_types, telling_types_apart
 from segpipe.training.torch_files import state_of
 
@@ -89,7 +90,8 @@ def load_start(
     module
         The network, built for ``types``.
     source
-        Name of a network whose weights ship, or path of a weights file.
+        Name of a network whose weights ship, or path of a weights file or of a training
+        run's ``checkpoint.pt``, of which it is the averaged weights.
     network
         Name of the network.
     types
@@ -98,28 +100,36 @@ def load_start(
 
     Raises
     ------
+    UnknownNetwork
+        If ``source`` is a name of none.
     WeightsError
         If the weights are missing, damaged or of another network, or of another build
         of it.
     """
     path = weights_path(source)
-    card = card_of(path)
-    if card.network != network:
-        message = (
-            f"The weights {path} are of {card.network}; {network} is to be trained."
-        )
+    theirs, known, state = _whole(path)
+    if theirs != network:
+        message = f"The weights {path} are of {theirs}; {network} is to be trained."
         raise WeightsError(message)
-    state = read_weights(path, card.sha256)
-    if card.types != tuple(types):
+    if known != tuple(types):
         state = _for_other_types(state, module.state_dict(), network)
     fill(module, state, str(path))
+
+
+def _whole(path: Path) -> tuple[str, tuple[str, ...], Mapping[str, Tensor]]:
+    """Return what network weights are of, the types it knows, and the weights."""
+    if path.suffix == Path(CHECKPOINT).suffix:
+        recipe, _, state = read_average(path)
+        return recipe.network, recipe.types, state
+    card = card_of(path)
+    return card.network, card.types, read_weights(path, card.sha256)
 
 
 def decoding_of_start(source: str | None) -> Mapping[str, float]:
     """Return the decoder's constants of the weights that training starts from.
 
     Until others are chosen they fit what comes of the weights better than defaults.
-    There are none without such weights, or if those are gone.
+    There are none without such weights, if those are gone, or if they are a checkpoint.
     """
     if source is None:
         return {}

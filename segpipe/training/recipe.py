@@ -72,7 +72,8 @@ class Recipe(Frozen):
     whose weights ship: its encoder's."""
     starts_from: str | None = None
     """Weights of the whole network to start from instead: the name of a network whose
-    weights ship, or a weights file. For more training, or for your own slides."""
+    weights ship, a weights file, or the ``checkpoint.pt`` of another run. For more
+    training, or for your own slides."""
     seed: int = 1
     patch_px: int = Field(default=256, gt=0)
     """Side of what the network is fed: its window's, or a multiple of its
@@ -122,6 +123,9 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
+        if not self.name or Path(self.name).name != self.name:
+            message = f"name is {self.name!r}; it must serve as a file's, the weights'"
+            raise ValueError(message)
         if self.balance > 0 and not self.types:
             message = f"balance is {self.balance}, but the recipe names no types"
             raise ValueError(message)

@@ -20,6 +20,7 @@ from segpipe.training.recipe import Recipe
 
 WITHOUT_EFFECT = frozenset(
     {
+        "name",
         "manifest",
         "save_every",
         "evaluate_every",

@@ -24,7 +24,7 @@ from segpipe.errors import DatasetError, OutputNotOurs, SettingsError
 from segpipe.networks import PROB_HEAD, LoadedNetwork, answer, load
 from segpipe.networks._flips import TURNS
 from segpipe.stores.durable import replacing, write_text
-from segpipe.training.annotated import MAX_ID, Annotated, at_mpp
+from segpipe.training.annotated import AS_STORED, MAX_ID, Annotated, at_mpp
 from segpipe.training.comparing import to_shape
 from segpipe.training.gating import Gated, gate
 from segpipe.training.manifest import Sample, read_manifest
@@ -171,7 +171,7 @@ def _annotate(
 ) -> dict[str, Any]:
     """Annotate an image, write its pictures and return its row."""
     name = _id(file)
-    rgb = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB)
+    rgb = cv2.imread(str(file), AS_STORED)
     if rgb is None:
         message = f"{file} can't be read as a picture, or is empty."
         raise DatasetError(message)

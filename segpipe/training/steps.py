@@ -99,7 +99,8 @@ def _fetched(numbers: Mapping[str, Tensor], step: int) -> dict[str, float]:
     if bad:
         message = (
             f"Step {step}: {', '.join(bad)}. The step was not taken, and the last "
-            "checkpoint is from before; train on from it with a lower rate."
+            "checkpoint is from before: train on from it in another folder, with "
+            "starts_from = its path and a lower rate in the recipe."
         )
         raise TrainingStopped(message)
     return values

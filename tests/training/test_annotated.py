@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from segpipe.errors import DatasetError
 from segpipe.training.annotated import at_mpp, read_annotated, single_nuclei
@@ -80,6 +81,16 @@ def test_an_unknown_split_lists_those_there_are(manifest):
 def test_an_image_of_unknown_resolution_is_refused(manifest):
     with pytest.raises(DatasetError, match="plain im1 has no mpp"):
         select_samples(manifest, "train")
+
+
+def test_an_image_is_read_as_it_is_stored_whatever_exif_says_of_up(manifest):
+    (sample,) = (s for s in read_manifest(manifest) if s.id == "im0")
+    straight = cv2.imread(str(sample.image), cv2.IMREAD_COLOR_RGB)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    Image.fromarray(straight).save(sample.image, exif=exif)
+    assert not np.array_equal(cv2.imread(str(sample.image)), straight[..., ::-1])
+    np.testing.assert_array_equal(read_annotated(sample).image, straight)
 
 
 def spoiled(manifest, suffix, array):

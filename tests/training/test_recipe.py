@@ -6,7 +6,12 @@ import torch
 from segpipe.errors import SettingsError
 from segpipe.networks import network
 from segpipe.training.fit import check_patch
-from segpipe.training.recipe import read_recipe, shipped_recipe, shipped_recipes
+from segpipe.training.recipe import (
+    RECIPES,
+    read_recipe,
+    shipped_recipe,
+    shipped_recipes,
+)
 
 SHIPPED = shipped_recipes()
 
@@ -51,6 +56,15 @@ def test_kumar_is_never_mixed_with_what_ships():
     for recipe in map(read_recipe, SHIPPED):
         if "kumar" in {one.name for one in recipe.sets}:
             assert "NC" in recipe.licence
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "../up"])
+def test_a_name_must_serve_as_that_of_a_file(tmp_path, name):
+    text = (RECIPES / "hoverlite.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('name = "hoverlite"', f'name = "{name}"', 1))
+    with pytest.raises(SettingsError, match="must serve as a file's"):
+        read_recipe(path)
 
 
 def test_manifest_and_steps_can_be_given_instead(tmp_path):
