@@ -94,6 +94,16 @@ def test_pandas_reads_the_folder_of_all_slides(out_dir):
     assert nuclei["slide_id"].astype(str).tolist() == ["a"] * 9 + ["c"] * 4
 
 
+def test_slides_that_are_named_by_numbers_keep_their_zeros(tmp_path):
+    """Where paths are taken for partitions, Arrow takes such names for integers."""
+    write_run(tmp_path, **{"0012": 2, "13": 1})
+    expected = ["0012", "0012", "13"]
+    assert segpipe.read_nuclei(tmp_path)["slide_id"].tolist() == expected
+    nuclei = pd.read_parquet(tmp_path / "nuclei", partitioning=None)
+    assert nuclei["slide_id"].tolist() == expected
+    assert len(segpipe.read_nuclei(tmp_path, "0012")) == 2
+
+
 def test_duckdb_reads_the_folder_of_all_slides(out_dir):
     duckdb = pytest.importorskip("duckdb")
     table = duckdb.read_parquet(f"{out_dir}/nuclei/*/*.parquet")
