@@ -31,13 +31,6 @@ Patch = tuple[Planes, Mapping[str, NDArray[Any]]]
 Batch = tuple[Tensor, Mapping[str, Tensor]]
 
 
-def draw_batch(stock: Stock, recipe: Recipe, network: Described, step: int) -> Batch:
-    """Return the batch of a step: (B, 3, S, S) uint8 and the targets by name."""
-    return collate(
-        [draw_nth(stock, recipe, network, step, n) for n in range(recipe.batch)]
-    )
-
-
 def draw_nth(
     stock: Stock, recipe: Recipe, network: Described, step: int, index: int
 ) -> Patch:

@@ -11,7 +11,7 @@ from segpipe.networks import network
 from segpipe.training.annotated import read_annotated
 from segpipe.training.augment import Augmentation, CopyPaste
 from segpipe.training.feeding import feed
-from segpipe.training.patches import draw_batch, draw_nth, draw_patch, draw_scene
+from segpipe.training.patches import collate, draw_nth, draw_patch, draw_scene
 from segpipe.training.selecting import select_samples
 from segpipe.training.stock import Source, Stock, load_stock
 
@@ -30,6 +30,12 @@ def test_shares_follow_the_recipe_and_held_out_images_stay_out(stock):
     assert ids == [["im0"], ["im1", "im3"]]
 
 
+def draw_batch(stock, recipe, chosen, step):
+    return collate(
+        [draw_nth(stock, recipe, chosen, step, n) for n in range(recipe.batch)]
+    )
+
+
 def test_a_batch_depends_on_seed_and_step_alone(stock, recipe):
     first, targets = draw_batch(stock, recipe, HOVERLITE, 5)
     again, _ = draw_batch(stock, recipe, HOVERLITE, 5)
@@ -41,7 +47,7 @@ def test_a_batch_depends_on_seed_and_step_alone(stock, recipe):
     assert not torch.equal(first, foreign)
     assert first.shape == (2, 3, 64, 64)
     assert targets["type"].shape == (2, 2, 64, 64)
-    assert set(targets) == {"prob", "hv", "type", "valid", "reliable"}
+    assert set(targets) == {"prob", "hv", "type", "weight", "valid", "reliable"}
 
 
 STILL = Augmentation(
