@@ -7,6 +7,7 @@ published weights. ``_instances`` turns them into the project's, y first.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ LARGEST_STEP = math.log(1000 / 16)
 """A box decodes to at most so many times its anchor's sides, logarithmic. Detectron."""
 _BLOCK = 512
 """Boxes decided on at a time."""
+_PAIRS = 1 << 23
+"""Pairs of boxes compared at a time, to be matched."""
 
 
 def areas(boxes: Tensor) -> Tensor:
@@ -49,6 +52,41 @@ def intersections(one: Tensor, other: Tensor) -> Tensor:
     wide = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])
     high = torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])
     return wide.clamp_(min=0) * high.clamp_(min=0)
+
+
+class Matched(NamedTuple):
+    """Which of the true boxes each box overlaps most, and the reverse."""
+
+    best: Tensor
+    """(A,) IoU of each box with the true box it overlaps most."""
+    row: Tensor
+    """(A,) int64: which that is, the first of equals; 0 where there is none."""
+    best_of_true: Tensor
+    """(G,) IoU of each true box with the box that overlaps it most."""
+    row_of_true: Tensor
+    """(G,) int64: which that is, the first of equals."""
+
+
+def matched(boxes: Tensor, true: Tensor) -> Matched:
+    """Match boxes (A, 4) with true boxes (G, 4), some pairs at a time.
+
+    There must be boxes if there are true ones.
+    """
+    if not len(true):
+        nothing = boxes.new_zeros(len(boxes))
+        none = nothing[:0]
+        return Matched(nothing, nothing.long(), none, none.long())
+    n = max(1, _PAIRS // len(true))
+    shared = (iou(part, true) for part in torch.split(boxes, n))
+    by_box, by_true = zip(*((s.max(dim=1), s.max(dim=0)) for s in shared), strict=True)
+    overlap, part = torch.stack([found.values for found in by_true]).max(dim=0)
+    place = torch.stack([found.indices for found in by_true])
+    return Matched(
+        torch.cat([found.values for found in by_box]),
+        torch.cat([found.indices for found in by_box]),
+        overlap,
+        part * n + place.gather(0, part[None])[0],
+    )
 
 
 def encode(boxes: Tensor, anchors: Tensor, weights: Weights = UNIT) -> Tensor:
@@ -178,14 +216,12 @@ def first_served(conflicts: Tensor) -> Tensor:
         left = again
 
 
-def fast_nms(
-    boxes: Tensor, scores: Tensor, threshold: float, groups: Tensor | None = None
-) -> Tensor:
+def fast_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """Suppress what overlaps anything better, be that suppressed itself or not.
 
     Parameters
     ----------
-    boxes, scores, threshold, groups
+    boxes, scores, threshold
         As for ``nms``.
 
     Returns
@@ -198,12 +234,10 @@ def fast_nms(
     Bolya et al. 2019, *YOLACT: Real-time Instance Segmentation*, section 4.4.
     """
     order = scores.argsort(descending=True, stable=True)
-    ranked, of = boxes[order], None if groups is None else groups[order]
+    ranked = boxes[order]
     left = [torch.zeros_like(order[:0], dtype=torch.bool)]
     for start in range(0, len(order), _BLOCK):
         stop = min(start + _BLOCK, len(order))
         doubles = iou(ranked[:stop], ranked[start:stop]) > threshold
-        if of is not None:
-            doubles &= of[:stop, None] == of[start:stop]
         left.append(~doubles.triu(1 - start).any(dim=0))
     return order[torch.cat(left)]

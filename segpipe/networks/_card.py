@@ -6,11 +6,13 @@ A TOML file beside the safetensors file, of the same name.
 from __future__ import annotations
 
 import json
+import re
+import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segpipe.errors import WeightsError
 
@@ -42,8 +44,15 @@ class Card:
     """Scores by set, with the names of ``metrics.json``."""
 
     def to_toml(self) -> str:
-        """Return the card as the text of a TOML file."""
+        """Return the card as the text of a TOML file.
+
+        Raises
+        ------
+        WeightsError
+            If a value is not what `card_of` takes.
+        """
         plain = asdict(self)
+        _check(plain, f"of {self.name}")
         decoding, scores = plain.pop("decoding"), plain.pop("scores")
         lines = [*_pairs(plain), "", "[decoding]", *_pairs(decoding)]
         for name, row in scores.items():
@@ -62,7 +71,7 @@ def card_of(weights: Path) -> Card:
     Raises
     ------
     WeightsError
-        If the card is missing, no TOML, or lacks a field.
+        If the card is missing, no TOML, lacks a field, or a value won't do.
     """
     path = weights.with_suffix(".toml")
     try:
@@ -73,7 +82,7 @@ def card_of(weights: Path) -> Card:
             f"what they are; it can't be read: {error.strerror}."
         )
         raise WeightsError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         message = f"The card {path} is not TOML: {error}."
         raise WeightsError(message) from error
     return _card(table, path)
@@ -89,7 +98,90 @@ def _card(table: dict[str, Any], path: Path) -> Card:
             f"unknown fields {', '.join(foreign) or 'none'}."
         )
         raise WeightsError(message)
+    _check(table, str(path))
     return Card(**{**table, "types": tuple(table.get("types", ()))})
+
+
+class _Kind(NamedTuple):
+    """What a value of a card may be."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]+", value) is not None
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def _is_positive(value: Any) -> bool:  # noqa: ANN401 - any TOML value
+    return _is_number(value) and bool(value > 0)
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+_TEXT = _Kind("text", _is_text)
+_NUMBER = _Kind("a finite number", _is_number)
+_TABLE = _Kind("a table", _is_table)
+_KINDS: Mapping[str, _Kind] = {
+    "name": _TEXT,
+    "network": _TEXT,
+    "sha256": _Kind("text of hexadecimal digits", _is_hash),
+    "mpp": _Kind("a finite number above 0", _is_positive),
+    "types": _Kind("a list of names", _is_list_of_names),
+    "licence": _TEXT,
+    "data": _TEXT,
+    "recipe": _TEXT,
+    "decoding": _TABLE,
+    "scores": _TABLE,
+}
+"""What each field may be."""
+
+
+def _check(table: Mapping[str, Any], card: str) -> None:
+    """Refuse values that won't do.
+
+    Raises
+    ------
+    WeightsError
+        At the first such.
+    """
+    decoding, scores = table.get("decoding", {}), table.get("scores", {})
+    _refuse(card, ((name, value, _KINDS[name]) for name, value in table.items()))
+    _refuse(card, ((f"scores.{name}", row, _TABLE) for name, row in scores.items()))
+    rows = {"decoding": decoding, **{f"scores.{n}": row for n, row in scores.items()}}
+    _refuse(
+        card,
+        (
+            (f"{name}.{key}", value, _NUMBER)
+            for name, row in rows.items()
+            for key, value in row.items()
+        ),
+    )
+
+
+def _refuse(card: str, values: Iterable[tuple[str, Any, _Kind]]) -> None:
+    for place, value, kind in values:
+        if not kind.holds(value):
+            message = (
+                f"The card {card} has {place} = {value!r}; it must be {kind.wanted}."
+            )
+            raise WeightsError(message)
 
 
 def _pairs(row: Mapping[str, Any]) -> Iterator[str]:

@@ -185,11 +185,14 @@ def _bags(
 
 
 def _linear(at: Tensor, length: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return the two places along an axis around each coordinate, and their weights."""
+    """Return the two places along an axis around each coordinate, and their weights.
+
+    Where a coordinate is no finite number, places are any and weights no numbers.
+    """
     low = at.detach().floor().clamp(-2, length)
     above = at - low
     ends = ((low, 1 - above), (low + 1, above))
-    rows = tuple(end.clamp(0, length - 1).long() for end, _ in ends)
+    rows = tuple(end.clamp(0, length - 1).nan_to_num(0).long() for end, _ in ends)
     shares = tuple(part * ((end >= 0) & (end < length)) for end, part in ends)
     return rows, shares
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segpipe.arrays import Maps, Planes
-from segpipe.errors import MapsInvalid, ShapeMismatch
+from segpipe.errors import ShapeMismatch
 from segpipe.geometry import Box
 from segpipe.labels.detections import Detections
 from segpipe.mirroring import mirrored
+from segpipe.networks._finite import check_finite
 from segpipe.networks._layers import centred
 from segpipe.networks._loading import LoadedNetwork
 from segpipe.networks._network import Activation, Head, Outputs, Window, giving_masks
@@ -60,7 +61,7 @@ def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
     ShapeMismatch
         If the windows are not of the network's size.
     MapsInvalid
-        If the network's answer is no number somewhere.
+        If the network's answer is no finite number somewhere.
     SettingsError
         If it is a detector.
     """
@@ -68,7 +69,7 @@ def predict_windows(loaded: LoadedNetwork, planes: NDArray[np.uint8]) -> Maps:
 
     def read(outputs: Outputs) -> list[list[NDArray[Any]]]:
         parts = [
-            quantise(head, activate(head, centred(raw, (side, side)).float()))
+            _stored(head, centred(raw, (side, side)).float())
             for head, raw in zip(heads, outputs, strict=True)
         ]
         return [list(window) for window in zip(*parts, strict=True)]
@@ -108,14 +109,14 @@ def detect_windows(
     ShapeMismatch
         If the windows are not of the network's size.
     MapsInvalid
-        If the network's answer is no number somewhere.
+        If the network's answer is no finite number somewhere.
     SettingsError
         If the network gives maps.
     """
     network = giving_masks(loaded.network)
 
     def read(outputs: Outputs) -> list[Detections]:
-        whole = tuple(_numbers(raw.float(), "output") for raw in outputs)
+        whole = tuple(check_finite(raw.float(), "output") for raw in outputs)
         return network.detect(loaded.module, whole, decoding)
 
     return _answers(loaded, planes, read)
@@ -184,6 +185,17 @@ def _forward(
     return read(outputs)
 
 
+def _stored(head: Head, raw: Tensor) -> NDArray[Any]:
+    """Return (B, C, h, w) raw output of a head as it is stored.
+
+    Raises
+    ------
+    MapsInvalid
+        If a value is no finite number.
+    """
+    return quantise(head, activate(head, check_finite(raw, f"map {head.name}")))
+
+
 def activate(head: Head, raw: Tensor) -> Tensor:
     """Return (B, C, h, w) raw output of a head in its range, [0, 1] or [-1, 1]."""
     return _ACTIVATIONS[head.activation](raw)
@@ -193,34 +205,11 @@ def quantise(head: Head, values: Tensor) -> NDArray[Any]:
     """Return (B, C, h, w) activated values as they are stored; one channel is dropped.
 
     Rounds halves to even.
-
-    Raises
-    ------
-    MapsInvalid
-        If a value is no number, which would be stored as 0: as if nothing were there.
     """
     scale = 255 if head.dtype == "uint8" else 127
-    whole = (_numbers(values, f"map {head.name}") * scale).round()
+    whole = (values * scale).round()
     stored: NDArray[Any] = whole.to(getattr(torch, head.dtype)).cpu().numpy()
     return stored[:, 0] if head.n_channels == 1 else stored
-
-
-def _numbers(values: Tensor, name: str) -> Tensor:
-    """Return values that are numbers, all of them.
-
-    Raises
-    ------
-    MapsInvalid
-        If one isn't.
-    """
-    if (n_bad := int(values.isnan().sum())) > 0:
-        message = (
-            f"The network's {name} is no number at {n_bad} of {values.numel()} places. "
-            "Its weights are damaged or unfit, or half precision overflowed on a GPU: "
-            "check them with other weights, or by --device cpu."
-        )
-        raise MapsInvalid(message)
-    return values
 
 
 def predict_planes(loaded: LoadedNetwork, planes: Planes) -> Maps:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segpipe.arrays import LabelMap
-from segpipe.errors import MapsInvalid
 from segpipe.labels.detections import Detections, Unpacked, concatenated, first_pixels
 from segpipe.labels.masks import one_piece
 from segpipe.networks._boxes import areas
+from segpipe.networks._finite import check_finite
 from segpipe.networks._network import TYPE_HEAD
 
 INSTANCES = "instances"
@@ -277,9 +277,10 @@ def detections_of(  # noqa: PLR0913 - what detections are made of
     Raises
     ------
     MapsInvalid
-        If a box or a score is no number.
+        If a box or a score is no finite number.
     """
-    check_numbers(boxes, scores)
+    check_finite(boxes, "boxes")
+    check_finite(scores, "scores")
     most = boxes.new_tensor((width, height, width, height))
     low, high = boxes[:, :2].floor(), boxes[:, 2:].ceil()
     whole = torch.cat((low, high), dim=1).clamp(min=0).minimum(most).long()
@@ -289,25 +290,6 @@ def detections_of(  # noqa: PLR0913 - what detections are made of
     return concatenated(
         [_packed(whole[rows], rows, scores, types, inside) for rows in runs]
     )
-
-
-def check_numbers(*values: Tensor) -> None:
-    """Refuse values that are no finite numbers.
-
-    Raises
-    ------
-    MapsInvalid
-        If there are any.
-    """
-    n_bad = sum(int((~value.isfinite()).sum()) for value in values)
-    if n_bad:
-        message = (
-            f"The detector's answer is no finite number at {n_bad} of "
-            f"{sum(value.numel() for value in values)} places. Its weights are "
-            "damaged or unfit, or half precision overflowed on a GPU: check them with "
-            "other weights, or by --device cpu."
-        )
-        raise MapsInvalid(message)
 
 
 def _runs(rows: Tensor, n_pixels: Tensor) -> list[Tensor]:

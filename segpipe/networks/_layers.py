@@ -53,6 +53,26 @@ class DepthwiseConv(nn.Conv2d):
             return super().forward(x.float())
 
 
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that stays as it was loaded, in training too.
+
+    Under the names of a batch norm, but nothing of it is a parameter: so it stays also
+    where an encoder is thawed.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        del self.weight, self.bias
+        self.register_buffer("weight", torch.ones(num_features))
+        self.register_buffer("bias", torch.zeros(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) by the stored statistics."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 def raised(x: Tensor, to: Tensor) -> Tensor:
     """Return features (B, C, h, w) at the height and width of others, bilinearly."""
     return functional.interpolate(
@@ -121,8 +141,12 @@ def centred(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x[..., top : top + height, left : left + width]
 
 
+_PLAIN_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+"""Batch norms that do nothing else; others may apply an activation too, as timm's."""
+
+
 def fuse_conv_bn(module: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution right before it, in place.
+    """Fold every plain batch norm into the convolution right before it, in place.
 
     A pair is recognised by the order of registration, so a module must register each
     batch norm directly after the convolution that feeds it. For evaluation only: the
@@ -130,7 +154,11 @@ def fuse_conv_bn(module: nn.Module) -> nn.Module:
     """
     previous: tuple[str, nn.Conv2d] | None = None
     for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and previous is not None:
+        if (
+            previous is not None
+            and isinstance(child, nn.BatchNorm2d)
+            and type(child) in _PLAIN_NORMS
+        ):
             setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
             setattr(module, name, nn.Identity())
         fuse_conv_bn(child)

@@ -142,7 +142,7 @@ def _decoding(chosen: AnyNetwork, card: Card, path: Path) -> Any:  # noqa: ANN40
     Raises
     ------
     WeightsError
-        If there is no such constant, or a value won't do.
+        If there is no such constant, or its decoder can't work with a value.
     """
     known = [field.name for field in fields(chosen.decoding)]
     unknown = [name for name in card.decoding if name not in known]
@@ -152,12 +152,6 @@ def _decoding(chosen: AnyNetwork, card: Card, path: Path) -> Any:  # noqa: ANN40
             f"{', '.join(unknown)}. {chosen.name} has {', '.join(known)}."
         )
         raise WeightsError(message)
-    for name, value in card.decoding.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            message = (
-                f"The card of {path} sets {name} to {value!r}, which is no number."
-            )
-            raise WeightsError(message)
     try:
         return chosen.decoding(**card.decoding)
     except SettingsError as error:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segpipe.networks._boxes import UNIT, encode, iou
+from segpipe.networks._boxes import UNIT, encode, matched
 from segpipe.networks._instances import (
     UNKNOWN,
     Instances,
@@ -34,39 +34,6 @@ BETA = 1 / 9
 """Where the smooth L1 loss turns from square to straight."""
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Of the second stage's offsets (Girshick 2015)."""
-_PAIRS = 1 << 23
-"""Pairs of anchors and nuclei compared at a time."""
-
-
-class Matched(NamedTuple):
-    """What boxes are compared with a true box each."""
-
-    best: Tensor
-    """(A,) IoU with it."""
-    row: Tensor
-    """(A,) int64: which it is; 0 where there is none."""
-    is_best: Tensor
-    """(A,) bool: the first of those that overlap some true box most."""
-
-
-def matched(boxes: Tensor, true: Tensor) -> Matched:
-    """Match each box (A, 4) with the true box (G, 4) that it overlaps most."""
-    if not len(true):
-        nothing = boxes.new_zeros(len(boxes))
-        return Matched(nothing, nothing.long(), nothing.bool())
-    n = max(1, _PAIRS // len(true))
-    shared = (iou(part, true) for part in torch.split(boxes, n))
-    by_box, by_true = zip(*((s.max(dim=1), s.max(dim=0)) for s in shared), strict=True)
-    overlap, part = torch.stack([found.values for found in by_true]).max(dim=0)
-    place = torch.stack([found.indices for found in by_true])
-    first = part * n + place.gather(0, part[None])[0]
-    is_best = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    is_best[first[overlap > 0]] = True
-    return Matched(
-        torch.cat([found.values for found in by_box]),
-        torch.cat([found.indices for found in by_box]),
-        is_best,
-    )
 
 
 def _drawn(positive: Tensor, negative: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -96,7 +63,8 @@ def rpn_terms(
     for image in range(len(objectness)):
         true = truth.of_image(image).boxes
         match = matched(anchors, true)
-        positive = (match.best >= POSITIVE_IOU) | match.is_best
+        positive = match.best >= POSITIVE_IOU
+        positive[match.row_of_true[match.best_of_true > 0]] = True
         negative = ~positive & (match.best < NEGATIVE_IOU)
         negative &= unsure_share(anchors, truth.unsure[image]) <= UNSURE_SHARE
         some, others = _drawn(positive, negative, ANCHORS)

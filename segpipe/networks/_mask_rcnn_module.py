@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from segpipe.networks._coco import is_coco, load_coco
 from segpipe.networks._encoders import encoder
-from segpipe.networks._layers import Standardise
+from segpipe.networks._finite import check_finite
+from segpipe.networks._layers import FrozenBatchNorm2d, Standardise
 from segpipe.networks._network import Outputs
-from segpipe.networks._resnet import BLOCKS, FPN, MEAN, STD, FrozenBatchNorm2d, ResNet
+from segpipe.networks._resnet import BLOCKS, FPN, MEAN, STD, ResNet
 from segpipe.networks._roi import Regions, levels_of, roi_align, roi_pool
 from segpipe.networks._roi_heads import BOX_PX, MASK_PX, RoIHeads
 from segpipe.networks._rpn import RPN, Anchors, Limits, proposals
@@ -234,7 +235,13 @@ class MaskRCNN(nn.Module):
     def mask_probs(
         self, levels: Sequence[Tensor], boxes: Tensor, kinds: Tensor
     ) -> Tensor:
-        """Return the masks (N, 28, 28) of boxes (N, 4) of one image, one class each."""
+        """Return the masks (N, 28, 28) of boxes (N, 4) of one image, one class each.
+
+        Raises
+        ------
+        MapsInvalid
+            If a logit is no finite number.
+        """
         parts = zip(
             torch.split(boxes, TOGETHER), torch.split(kinds, TOGETHER), strict=True
         )
@@ -243,7 +250,8 @@ class MaskRCNN(nn.Module):
     def _mask_probs(
         self, levels: Sequence[Tensor], boxes: Tensor, kinds: Tensor
     ) -> Tensor:
-        logits = self.masks_of(levels, boxes, torch.zeros_like(kinds))
+        at = torch.zeros_like(kinds)
+        logits = check_finite(self.masks_of(levels, boxes, at), "masks of boxes")
         nth = torch.arange(len(kinds), device=kinds.device)
         if self.softmax_masks:
             return logits.softmax(dim=1)[nth, kinds]

@@ -142,7 +142,7 @@ class Described:
         [LabelMap, NDArray[np.uint8] | None, int], Mapping[str, NDArray[Any]]
     ]
     """``targets(labels, types, n_types)``: label map (and type map, 1..n_types) of a
-    patch to training targets, (C, Y, X) arrays by name."""
+    patch to all that its loss reads of it, (C, Y, X) arrays by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +151,9 @@ class Network(Described):
 
     Its module maps (B, 3, H, W) to the raw heads, a tuple of (B, n_channels, h, w):
     h = H if it is padded, or if it is valid H less a constant, at most the window's
-    margins. Its targets are one per head, float32 in the head's range;
-    ``decode(quantise(targets))`` gives the labels back.
+    margins. Its targets are one per head, float32 in the head's range, of which
+    ``decode(quantise(targets))`` gives the labels back; besides these maybe others that
+    its loss reads, as ``weight`` (1, Y, X) float32: how much each pixel counts.
     """
 
     heads: Callable[[int], tuple[Head, ...]]
@@ -162,8 +163,9 @@ class Network(Described):
     loss: Callable[[Outputs, Mapping[str, Tensor]], Mapping[str, Tensor]]
     """Raw heads and a batch of targets to named loss terms; their sum is minimised.
     Targets have the outputs' height and width, cut to it where the network is valid.
-    Besides a target per head the batch may hold ``valid`` (B, H, W), 1 where a patch
-    shows its image, and ``reliable`` (B, H, W), 1 where instances can be trusted."""
+    Besides what ``targets`` returns the batch may hold ``valid`` (B, H, W), 1 where a
+    patch shows its image, and ``reliable`` (B, H, W), 1 where instances can be
+    trusted."""
 
     def map_names(self, n_types: int) -> tuple[str, ...]:
         """Return the names of the maps that its answer comes to."""
@@ -185,7 +187,7 @@ class Detector(Described):
     Its module maps (B, 3, H, W) to a tuple of dense tensors of any shapes, in every
     mode the same. What is computed per box (a second stage) is a method of the module,
     which ``detect`` and ``loss`` call. They get the outputs as float32, outside of any
-    autocast: only ``forward`` runs in half precision.
+    autocast: only ``forward`` runs in half precision. ``detect`` gets finite numbers.
     """
 
     detect: Callable[[nn.Module, Outputs, Any], list[Detections]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,8 +36,6 @@ class Place(NamedTuple):
     """0 to 3."""
     block: int
     """From 0, in the stage."""
-    n_blocks: int
-    """Of the stage."""
     width: int
     """Channels in and out."""
     stride: int
@@ -53,26 +50,6 @@ def plain_conv(place: Place) -> nn.Module:
     """Return an ordinary convolution."""
     width = place.width
     return nn.Conv2d(width, width, 3, place.stride, padding=1, bias=False)
-
-
-class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that stays as it was loaded, in training too.
-
-    Under the names of a batch norm, but nothing of it is a parameter: so it stays also
-    where an encoder is thawed.
-    """
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
-        del self.weight, self.bias
-        self.register_buffer("weight", torch.ones(num_features))
-        self.register_buffer("bias", torch.zeros(num_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W) by the stored statistics."""
-        return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
 
 
 class Bottleneck(nn.Module):
@@ -136,7 +113,7 @@ class ResNet(nn.Module):
             width, stride = 64 * 2**stage, 1 if stage == 0 else 2
             layer = []
             for block in range(n_blocks):
-                place = Place(stage, block, n_blocks, width, stride if not block else 1)
+                place = Place(stage, block, width, stride if not block else 1)
                 layer.append(Bottleneck(n_in, place, conv3x3=conv3x3, norm=norm))
                 n_in = EXPANSION * width
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))

@@ -18,6 +18,11 @@ from torch.nn import functional
 
 from segpipe.networks._kernels import torchvision_ops
 
+CANONICAL_PX = 224.0
+"""A box of this side is read at stride 16, one half as large at 8."""
+FINEST = 2
+"""The finest level's stride is two to the power of it."""
+
 
 class Regions(NamedTuple):
     """Boxes of a batch, and the level each is read from."""
@@ -42,20 +47,16 @@ class _Table(NamedTuple):
     scale: Tensor
 
 
-def levels_of(
-    boxes: Tensor, n_levels: int, *, finest: int = 2, canonical_px: float = 224.0
-) -> Tensor:
-    """Return the level (N,) whose features serve a box (N, 4).
-
-    A box of ``canonical_px`` is read at stride 16, one half as large at 8.
+def levels_of(boxes: Tensor, n_levels: int) -> Tensor:
+    """Return the level (N,) whose features serve a box (N, 4), 0 for the finest.
 
     References
     ----------
     Lin et al. 2017, *Feature Pyramid Networks for Object Detection*, eq. 1.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
-    size = (sides[:, 0] * sides[:, 1]).sqrt() / canonical_px
-    level = (4 + size.log2() + 1e-6).floor() - finest
+    size = (sides[:, 0] * sides[:, 1]).sqrt() / CANONICAL_PX
+    level = (4 + size.log2() + 1e-6).floor() - FINEST
     return level.clamp(0, n_levels - 1).nan_to_num(0).long()
 
 

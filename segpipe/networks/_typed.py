@@ -61,4 +61,8 @@ def type_terms(
     """Return the loss term of the type head, given as what follows the other heads."""
     if not typed:
         return {}
-    return {TYPE_HEAD: losses.type_loss(typed[0], target[TYPE_HEAD], weight, balance=balance)}
+    return {
+        TYPE_HEAD: losses.type_loss(
+            typed[0], target[TYPE_HEAD], weight, balance=balance
+        )
+    }

@@ -13,6 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from segpipe.errors import WeightsError
+from segpipe.stores.durable import replacing
 
 _COUNTER = "num_batches_tracked"
 """Batch norm counts batches; inference has no use for it."""
@@ -28,9 +29,8 @@ def write_weights(module: nn.Module, path: Path) -> str:
     """
     state = {name: _stored(value) for name, value in _needed(module).items()}
     content = to_safetensors(state)
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_bytes(content)
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -121,16 +121,15 @@ def matched(image: Image, anchors: Tensor) -> Matches:
     nucleus = torch.zeros_like(known, dtype=torch.int64)
     if not len(nuclei):
         return Matches(nucleus, torch.zeros_like(known), known)
-    overlap = _boxes.iou(anchors, nuclei.boxes)
-    most, nucleus = overlap.max(dim=1)
+    match = _boxes.matched(anchors, nuclei.boxes)
     rows = torch.arange(len(nuclei), device=nucleus.device)
     best_for = torch.full_like(nucleus, -1).scatter_reduce(
-        0, overlap.argmax(dim=0), rows, "amax"
+        0, match.row_of_true, rows, "amax"
     )
     is_best = best_for >= 0
-    nucleus = torch.where(is_best, best_for, nucleus)
-    positive = ((most >= POSITIVE_IOU) | is_best) & nuclei.trusted[nucleus]
-    return Matches(nucleus, positive, known & (most < NEGATIVE_IOU) & ~is_best)
+    nucleus = torch.where(is_best, best_for, match.row)
+    positive = ((match.best >= POSITIVE_IOU) | is_best) & nuclei.trusted[nucleus]
+    return Matches(nucleus, positive, known & (match.best < NEGATIVE_IOU) & ~is_best)
 
 
 def _class_loss(classes: Tensor, matches: Matches, types: Tensor) -> Tensor:

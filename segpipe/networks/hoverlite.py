@@ -22,17 +22,13 @@ from torch import Tensor, cat, nn, split
 from torch.nn import functional
 
 from segpipe import losses, targets
-from segpipe.arrays import LabelMap, Maps
-from segpipe.decoding.hv import HVDecoding, QuarterMicronDecoding, decode_hv
+from segpipe.arrays import LabelMap
+from segpipe.decoding.hv import QuarterMicronDecoding
+from segpipe.networks import _hv
 from segpipe.networks._efficientnet_lite import MEAN, STD, EfficientNetLite
 from segpipe.networks._layers import ConvBlock, Standardise, WayUp
-from segpipe.networks._network import Head, Network, Window
-from segpipe.networks._typed import (
-    pixels_of,
-    type_terms,
-    typed_heads,
-    typed_targets,
-)
+from segpipe.networks._network import Network, Window
+from segpipe.networks._typed import pixels_of, type_terms
 
 WIDTHS = (128, 64, 48, 32)
 """Channels of the decoder at strides 16, 8, 4 and 2 of the halved image."""
@@ -69,7 +65,7 @@ class HoverLite(nn.Module):
         self.fine = ConvBlock(12, width)
         self.top = nn.Sequential(ConvBlock(width, width), ConvBlock(width, TOP))
         self.heads = nn.ModuleList(
-            nn.Conv2d(TOP, 4 * head.n_channels, 1) for head in heads(n_types)
+            nn.Conv2d(TOP, 4 * head.n_channels, 1) for head in _hv.heads(n_types)
         )
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
@@ -90,32 +86,18 @@ class HoverLite(nn.Module):
         return split(pixels, widths, dim=1)
 
 
-def heads(n_types: int) -> tuple[Head, ...]:
-    """Return prob and hv, and type if there are types."""
-    always = (
-        Head(name="prob", n_channels=1, activation="sigmoid", dtype="uint8"),
-        Head(name="hv", n_channels=2, activation="clip", dtype="int8"),
-    )
-    return typed_heads(always, n_types)
-
-
-def decode(maps: Maps, decoding: HVDecoding) -> LabelMap:
-    """Return the label map of a box from its quantised ``prob`` and ``hv``."""
-    return decode_hv(maps["prob"], maps["hv"], decoding=decoding)
-
-
 def make_targets(
-    labels: LabelMap, types: NDArray[np.uint8] | None, n_types: int
+    labels: LabelMap,
+    types: NDArray[np.uint8] | None,
+    n_types: int,
+    *,
+    usual_area_px: float = USUAL_AREA_PX,
+    touching_px: int = TOUCHING_PX,
 ) -> Mapping[str, NDArray[Any]]:
     """Return the target of each head for a patch (Y, X), and ``weight`` (1, Y, X)."""
-    weight = targets.size_weight(labels, area_px=USUAL_AREA_PX, most=MOST_WEIGHT)
-    weight[targets.near_two(labels, reach_px=TOUCHING_PX)] *= TOUCHING_WEIGHT
-    always = {
-        "prob": targets.prob_target(labels)[None],
-        "hv": targets.hv_target(labels),
-        "weight": weight[None],
-    }
-    return typed_targets(always, types, n_types)
+    weight = targets.size_weight(labels, area_px=usual_area_px, most=MOST_WEIGHT)
+    weight[targets.near_two(labels, reach_px=touching_px)] *= TOUCHING_WEIGHT
+    return {**_hv.make_targets(labels, types, n_types), "weight": weight[None]}
 
 
 def loss(
@@ -152,10 +134,10 @@ NETWORK = Network(
     window=Window(input_px=1280, output_px=1024),
     step_px=64,
     activation_bytes_per_px=320,
-    heads=heads,
+    heads=_hv.heads,
     build=HoverLite,
     decoding=QuarterMicronDecoding,
-    decode=decode,
+    decode=_hv.decode,
     targets=make_targets,
     loss=loss,
 )

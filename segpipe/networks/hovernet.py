@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from segpipe.decoding.hv import QuarterMicronDecoding
 from segpipe.errors import ShapeMismatch, UnknownNetwork
-from segpipe.networks import hoverlite
+from segpipe.networks import _hv
 from segpipe.networks._hovernet_losses import loss
 from segpipe.networks._layers import centred
 from segpipe.networks._network import Network, Window
@@ -269,10 +269,10 @@ NETWORK = Network(
     window=WINDOW,
     step_px=8,
     activation_bytes_per_px=3600,
-    heads=hoverlite.heads,
+    heads=_hv.heads,
     build=partial(HoVerNet, mode="fast"),
     decoding=QuarterMicronDecoding,
-    decode=hoverlite.decode,
-    targets=hoverlite.make_targets,
+    decode=_hv.decode,
+    targets=_hv.make_targets,
     loss=loss,
 )

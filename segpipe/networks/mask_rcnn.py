@@ -33,9 +33,9 @@ from segpipe.errors import UnknownNetwork
 from segpipe.labels.detections import Detections
 from segpipe.networks._boxes import clipped, decode, first_served, iou, nms
 from segpipe.networks._encoders import ENCODERS
+from segpipe.networks._finite import check_finite
 from segpipe.networks._instances import (
     LIMITS,
-    check_numbers,
     detections_of,
     instance_targets,
     sampled,
@@ -106,10 +106,9 @@ def detect(
     Raises
     ------
     MapsInvalid
-        If something is no finite number.
+        If what the second stage says is no finite number.
     """
     assert isinstance(module, MaskRCNN)  # noqa: S101 - of this network's build
-    check_numbers(*outputs)
     each = zip(*(torch.split(out, 1) for out in outputs), strict=True)
     return [_detect_one(module, one, decoding) for one in each]
 
@@ -122,7 +121,8 @@ def _detect_one(
     boxes = module.proposals(outputs)[0]
     at = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     logits, offsets, seen = module.classes_of(levels, boxes, at)
-    check_numbers(logits, offsets)
+    check_finite(logits, "classes of boxes")
+    check_finite(offsets, "offsets of boxes")
     scores = 1 - logits.softmax(dim=1)[:, 0]
     kinds = logits[:, 1:].argmax(dim=1) + 1
     nth = torch.arange(len(kinds), device=kinds.device)

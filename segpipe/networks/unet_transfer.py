@@ -77,10 +77,20 @@ NETWORK = Network(
 )
 
 
+_COARSER = NETWORK.mpp / hoverlite.NETWORK.mpp
+"""A pixel's side here in those of ``hoverlite``."""
 PARTING: Mapping[str, Network] = {
     "flat": replace(NETWORK, targets=partial(unet.make_targets, gap_weight=0.0)),
     "contour": contour.NETWORK,
-    "hv": replace(hoverlite.NETWORK, decoding=HVDecoding),
+    "hv": replace(
+        hoverlite.NETWORK,
+        decoding=HVDecoding,
+        targets=partial(
+            hoverlite.make_targets,
+            usual_area_px=hoverlite.USUAL_AREA_PX / _COARSER**2,
+            touching_px=max(1, round(hoverlite.TOUCHING_PX / _COARSER)),
+        ),
+    ),
 }
 """Whose way of parting nuclei a suffix stands for."""
 

@@ -35,7 +35,8 @@ from segpipe.labels.masks import in_tight_boxes, one_piece
 from segpipe.networks import _boxes
 from segpipe.networks._deformable import DeformableConv
 from segpipe.networks._encoders import ENCODERS, encoder
-from segpipe.networks._instances import LIMITS, check_numbers, instance_targets
+from segpipe.networks._finite import check_finite
+from segpipe.networks._instances import LIMITS, instance_targets
 from segpipe.networks._layers import Standardise
 from segpipe.networks._network import Detector, Outputs, Window
 from segpipe.networks._prototypes import assembled
@@ -177,10 +178,9 @@ def detect(
     Raises
     ------
     MapsInvalid
-        If a chance, an offset or a mask is no finite number.
+        If a rated mask is no finite number.
     """
     raw = Raw(*outputs)
-    check_numbers(raw.classes, raw.offsets)
     height, width = (2 * side for side in raw.prototypes.shape[2:])
     anchors = anchors_of(height, width, raw.classes.device)
     rows = [Raw(*one) for one in zip(*raw, strict=True)]
@@ -228,7 +228,7 @@ def _nuclei(
         firsts[rows] = n_pixels + np.arange(len(rows)) * solid[0].size
         pixels.append(solid.ravel().view(np.uint8))
         n_pixels += solid.size
-    check_numbers(score)
+    check_finite(score, "rating of masks")
     best = score.argsort(descending=True, stable=True)
     best = best[score[best] >= decoding.least_score]
     kind = found.kind[best] if module.is_typed else torch.zeros_like(best)

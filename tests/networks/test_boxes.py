@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segpipe.networks import _boxes
 from segpipe.networks._boxes import (
     _nms,
     areas,
@@ -16,6 +17,7 @@ from segpipe.networks._boxes import (
     first_served,
     intersections,
     iou,
+    matched,
     nms,
 )
 from segpipe.networks._kernels import torchvision_ops
@@ -75,6 +77,24 @@ def test_iou_is_what_is_shared_of_what_is_covered(one, other):
             assert found[i, j] == pytest.approx(naive_iou(a, b))
 
 
+@given(boxes(least=1), boxes(least=1), st.sampled_from([1, 7, 60, 1 << 23]))
+def test_boxes_matched_in_parts_are_those_of_all_pairs(found, true, pairs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_boxes, "_PAIRS", pairs)
+        match = matched(found, true)
+    shared = iou(found, true).numpy()
+    assert np.array_equal(match.best, shared.max(axis=1))
+    assert np.array_equal(match.row, shared.argmax(axis=1))
+    assert np.array_equal(match.best_of_true, shared.max(axis=0))
+    assert np.array_equal(match.row_of_true, shared.argmax(axis=0))
+
+
+def test_boxes_are_matched_with_nothing_where_nothing_is_true():
+    match = matched(torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1), torch.zeros(0, 4))
+    assert match.best.tolist() == match.row.tolist() == [0, 0, 0]
+    assert len(match.best_of_true) == len(match.row_of_true) == 0
+
+
 @given(scored(), st.sampled_from([0.0, 0.3, 0.5, 0.8]), st.booleans())
 def test_nms_is_the_greedy_loop(given_boxes, threshold, grouped):
     found, scores, groups = given_boxes
@@ -90,15 +110,13 @@ def test_nms_is_the_greedy_loop(given_boxes, threshold, grouped):
         assert _nms(found, scores, threshold).tolist() == expected
 
 
-@given(scored(), st.sampled_from([0.0, 0.3, 0.5, 0.8]), st.booleans())
-def test_fast_nms_lets_the_suppressed_suppress(given_boxes, threshold, grouped):
-    found, scores, groups = given_boxes
-    groups = groups if grouped else None
-    listed = None if groups is None else groups.tolist()
-    expected = naive_nms(found.tolist(), scores.tolist(), threshold, listed, fast=True)
-    fast = fast_nms(found, scores, threshold, groups).tolist()
+@given(scored(), st.sampled_from([0.0, 0.3, 0.5, 0.8]))
+def test_fast_nms_lets_the_suppressed_suppress(given_boxes, threshold):
+    found, scores, _ = given_boxes
+    expected = naive_nms(found.tolist(), scores.tolist(), threshold, fast=True)
+    fast = fast_nms(found, scores, threshold).tolist()
     assert fast == expected
-    assert set(fast) <= set(nms(found, scores, threshold, groups).tolist())
+    assert set(fast) <= set(nms(found, scores, threshold).tolist())
 
 
 @settings(max_examples=3)

@@ -131,6 +131,20 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch):
         torch.testing.assert_close(part, one)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_offsets_that_are_no_numbers_spoil_their_place_and_no_other(value):
+    (x, offset, *others), layout = tensors(CASE)
+    sound = deformable_conv2d(x, offset, *others, **layout)
+    offset[1, 4, 2, 3] = value
+    found = deformable_conv2d(x, offset.requires_grad_(), *others, **layout)
+    spoilt = torch.zeros_like(found, dtype=torch.bool)
+    spoilt[1, :, 2, 3] = True
+    assert torch.equal(found.isnan(), spoilt)
+    assert torch.equal(found[~spoilt], sound[~spoilt])
+    found.sum().backward()
+    assert offset.grad.isnan().any()
+
+
 def test_it_is_torchvisions_where_that_imports():
     ops = torchvision_ops()
     if ops is None:

@@ -222,12 +222,13 @@ def test_a_detector_has_no_maps_and_no_mean_and_a_network_no_masks(loaded):
         detect_windows(dense, window, dense.decoding)
 
 
-def test_outputs_that_are_no_numbers_are_refused(dark_blobs):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_outputs_that_are_no_numbers_are_refused(dark_blobs, value):
     broken = load(dark_blobs)
     with torch.no_grad():
-        broken.module.blur.weight.fill_(float("nan"))
+        broken.module.blur.bias.fill_(value)
     window = np.zeros((1, 3, 256, 256), np.uint8)
-    with pytest.raises(MapsInvalid, match="output is no number"):
+    with pytest.raises(MapsInvalid, match="65536 of 65536 places of its output"):
         detect_windows(broken, window, broken.decoding)
 
 

@@ -1,13 +1,14 @@
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from segpipe.errors import ShapeMismatch
+from segpipe.errors import MapsInvalid, ShapeMismatch
 from segpipe.networks import _inference as inference
 from segpipe.networks import load, predict_planes, predict_windows
-from segpipe.networks._network import Head
+from segpipe.networks._network import Head, Window
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,20 @@ def test_a_whole_image_is_its_windows_on_the_lattice(loaded):
 def test_windows_of_another_size_are_refused(loaded):
     with pytest.raises(ShapeMismatch, match=r"\(B, 3, 1280, 1280\)"):
         predict_windows(loaded, np.zeros((1, 3, 512, 512), np.uint8))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(("at", "name"), [(0, "prob"), (1, "hv"), (2, "type")])
+def test_answers_that_are_no_numbers_are_refused_whatever_the_activation(
+    at, name, value
+):
+    broken = load("hoverlite")
+    window = Window(input_px=128, output_px=64)
+    broken = replace(broken, network=replace(broken.network, window=window))
+    broken.module.heads[at].bias[0] = value
+    planes = np.zeros((1, 3, 128, 128), np.uint8)
+    with pytest.raises(MapsInvalid, match=f"at 1024 of .* of its map {name}"):
+        predict_windows(broken, planes)
 
 
 def test_no_windows_are_no_maps(loaded):

@@ -130,11 +130,18 @@ def test_nothing_is_no_detections():
     assert len(found) == 0
 
 
-def test_boxes_that_are_no_numbers_are_refused():
-    bad = torch.tensor([[0.0, 0, torch.nan, 3]])
-    one = torch.ones(1)
-    with pytest.raises(MapsInvalid, match="1 of 5 places"):
-        detections_of(bad, one, one, lambda n, _y, _x: n >= 0, height=9, width=7)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_boxes_and_scores_that_are_no_numbers_are_refused(value):
+    box, one = torch.tensor([[0.0, 0, 2, 3]]), torch.ones(1)
+    bad = torch.tensor([[0.0, 0, value, 3]])
+    for boxes, scores, name in (
+        (bad, one, "4.*boxes"),
+        (box, one * value, "1.*scores"),
+    ):
+        with pytest.raises(MapsInvalid, match=f"1 of {name}"):
+            detections_of(
+                boxes, scores, one, lambda n, _y, _x: n >= 0, height=9, width=7
+            )
 
 
 @given(st.floats(-1, 5), st.floats(-1, 4))

@@ -10,21 +10,20 @@ import torch
 
 from segpipe.errors import MapsInvalid, UnknownNetwork, WeightsError
 from segpipe.networks import network
-from segpipe.networks._boxes import iou
+from segpipe.networks._boxes import iou, matched
 from segpipe.networks._coco import load_coco
 from segpipe.networks._instances import truth_of, unsure_share
 from segpipe.networks._kernels import torchvision_ops
-from segpipe.networks._layers import fuse_conv_bn
+from segpipe.networks._layers import FrozenBatchNorm2d, fuse_conv_bn
 from segpipe.networks._mask_rcnn_losses import (
     NEGATIVE_IOU,
     POSITIVE_IOU,
     _class_loss,
-    matched,
     rpn_terms,
     sampled_boxes,
 )
 from segpipe.networks._mask_rcnn_module import COCO, NUCLEI, edge_map, fed_shape
-from segpipe.networks._resnet import BLOCKS, FrozenBatchNorm2d, ResNet
+from segpipe.networks._resnet import BLOCKS, ResNet
 from segpipe.networks._rpn import Limits, proposals
 from segpipe.networks.mask_rcnn import NETWORK, variant
 from segpipe.training.pretrained import load_encoder
@@ -236,19 +235,15 @@ def test_proposals_are_cut_singled_out_and_limited():
     assert proposals(objectness, offsets, anchors, (64, 64), few).isfinite().all()
 
 
-@pytest.mark.parametrize("n_true", [1, 5, 400])
-def test_boxes_are_matched_with_what_they_overlap_most(n_true, monkeypatch):
-    monkeypatch.setattr("segpipe.networks._mask_rcnn_losses._PAIRS", 4096)
-    rng = np.random.default_rng(n_true)
-    corner = rng.integers(0, 50, (500, 2))
-    rows = np.concatenate([corner, corner + rng.integers(4, 20, (500, 2))], axis=1)
-    boxes = torch.from_numpy(rows).float()
-    shared = iou(boxes, boxes[:n_true])
-    found = matched(boxes, boxes[:n_true])
-    assert torch.equal(found.best, shared.amax(dim=1))
-    assert torch.equal(shared[torch.arange(500), found.row], found.best)
-    best = set(shared.argmax(dim=0).tolist())
-    assert set(found.is_best.nonzero()[:, 0].tolist()) == best
+def test_a_nucleus_that_no_anchor_fits_is_learnt_by_the_best_that_overlaps_it():
+    labels = torch.zeros(1, 1, 128, 128, dtype=torch.int32)
+    labels[..., 60:64, 40:80] = 1
+    truth = truth_of({"instances": labels}, 0)
+    anchors = torch.cat(NUCLEI.boxes([(32, 32), (16, 16), (8, 8)], (4, 8, 16)))
+    said = torch.zeros(1, len(anchors)), torch.zeros(1, len(anchors), 4)
+    assert matched(anchors, truth.instances.boxes).best.max() < POSITIVE_IOU
+    assert rpn_terms(*said, anchors, truth)["rpn_box"] > 0
+    assert rpn_terms(*said, anchors + 500, truth)["rpn_box"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -359,13 +354,23 @@ def test_a_window_of_dense_tissue_has_room_for_all(seen):
     assert len(NETWORK.detect(module, outputs, decoding)[0]) >= 700
 
 
-def test_heads_that_give_no_numbers_are_refused(seen):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("box_predictor.cls_score", "classes"),
+        ("box_predictor.bbox_pred", "offsets"),
+        ("mask_predictor.mask_fcn_logits", "masks"),
+    ],
+)
+def test_heads_that_give_no_numbers_are_refused(seen, part, name, value):
     module, outputs = seen
     broken = NETWORK.build(2).eval()
     broken.load_state_dict(module.state_dict())
-    torch.nn.init.constant_(broken.roi_heads.box_head.fc6.weight, torch.nan)
-    with pytest.raises(MapsInvalid, match="no finite number"):
-        NETWORK.detect(broken, outputs, NETWORK.decoding())
+    torch.nn.init.constant_(broken.roi_heads.get_submodule(part).bias, value)
+    decoding = replace(NETWORK.decoding(), least_score=0.0)
+    with pytest.raises(MapsInvalid, match=f"no finite number at .* of its {name} of"):
+        NETWORK.detect(broken, outputs, decoding)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50-softmx", "mobilenetv2-coco"])

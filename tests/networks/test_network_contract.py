@@ -143,6 +143,32 @@ def test_the_loss_is_finite_and_reaches_every_head(
         assert raw.grad.any()
 
 
+class Noting(dict[str, torch.Tensor]):
+    """Targets that note which of them were read."""
+
+    def __init__(self, targets: dict[str, torch.Tensor]) -> None:
+        super().__init__(targets)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+@EVERY
+@TYPED
+def test_the_loss_reads_all_that_is_made_for_it(
+    network: Network, n_types: int, make_ellipses: Ellipses
+) -> None:
+    labels = make_ellipses(2, side=64, n=8)
+    targets = Noting(batch_of_targets(network, n_types, labels))
+    outputs = tuple(
+        torch.randn(2, head.n_channels, 64, 64) for head in network.heads(n_types)
+    )
+    network.loss(outputs, targets)
+    assert targets.read == set(targets)
+
+
 @PAPERS
 def test_a_step_of_training_is_finite(
     network: Network, make_ellipses: Ellipses

@@ -110,6 +110,20 @@ def test_a_way_of_parting_brings_its_heads_targets_and_decoding(suffix):
     assert chosen.decode(maps, chosen.decoding()).max() == 2
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_at_half_the_resolution_small_and_touching_nuclei_count_as_much(
+    seed, make_ellipses
+):
+    coarse = make_ellipses(seed, gap=0, n=80)
+    fine = coarse.repeat(2, axis=0).repeat(2, axis=1)
+    ours = network("unet_transfer:efficientnet_lite0-hv").targets(coarse, None, 0)
+    theirs = network("hoverlite").targets(fine, None, 0)
+    np.testing.assert_allclose(
+        ours["weight"][0], theirs["weight"][0, ::2, ::2], rtol=1e-6
+    )
+    assert ours["weight"].max() > 2
+
+
 def test_without_border_weights_the_line_weighs_as_other_background():
     labels = np.zeros((32, 32), np.int32)
     labels[8:24, 6:16], labels[8:24, 16:26] = 1, 2

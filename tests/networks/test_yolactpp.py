@@ -11,11 +11,11 @@ from segpipe.errors import MapsInvalid, UnknownNetwork
 from segpipe.metrics import count, scores
 from segpipe.networks import _boxes, _prototypes, network, networks, yolactpp
 from segpipe.networks._deformable import DeformableConv
-from segpipe.networks._instances import truth_of
+from segpipe.networks._instances import Instances, truth_of, unsure_share
 from segpipe.networks._layers import fuse_conv_bn
 from segpipe.networks._prototypes import PADDING_PX, assembled, resampled
 from segpipe.networks._resnet import BLOCKS, ResNet
-from segpipe.networks._yolactpp_losses import image_of, matched, terms
+from segpipe.networks._yolactpp_losses import Image, image_of, matched, terms
 from segpipe.networks._yolactpp_parts import CODING, N_PROTOTYPES, Raw, anchors_of
 
 SIDE = 96
@@ -184,6 +184,43 @@ def test_what_is_not_sure_is_neither_found_nor_missed(make_ellipses):
     assert not (matches.negative & matches.positive).any()
 
 
+def matched_one_by_one(image, anchors):
+    """What anchors should say, with all pairs compared at once."""
+    nuclei = image.nuclei
+    overlap = _boxes.iou(anchors, nuclei.boxes)
+    most, nucleus = overlap.max(dim=1)
+    is_best = torch.zeros(len(anchors), dtype=torch.bool)
+    for row, anchor in enumerate(overlap.argmax(dim=0).tolist()):
+        nucleus[anchor], is_best[anchor] = row, True
+    shown = _boxes.clipped(anchors, *image.labels.shape)
+    known = unsure_share(shown, image.unsure) < 0.5
+    positive = ((most >= 0.5) | is_best) & nuclei.trusted[nucleus]
+    return nucleus, positive, known & (most < 0.4) & ~is_best
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**16), st.integers(1, 12), st.sampled_from((1, 30, 1 << 23)))
+def test_matches_in_parts_are_those_of_all_pairs(seed, n, pairs):
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 40, (60 + n, 2))
+    rows = np.concatenate([corner, corner + rng.integers(4, 14, (60 + n, 2))], axis=1)
+    boxes, zeros = torch.from_numpy(rows).float(), torch.zeros(n, dtype=torch.int64)
+    nuclei = Instances(
+        boxes=boxes[60:],
+        image=zeros,
+        label=zeros + 1,
+        types=zeros,
+        trusted=torch.from_numpy(rng.random(n) < 0.7),
+    )
+    unsure = torch.from_numpy(rng.random((48, 48)) < 0.45)
+    image = Image(torch.zeros(48, 48, dtype=torch.int64), unsure, nuclei)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_boxes, "_PAIRS", pairs)
+        found = matched(image, boxes[:60])
+    for one, other in zip(found, matched_one_by_one(image, boxes[:60]), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_nucleus_of_unknown_type_may_be_of_any(make_ellipses):
     torch.manual_seed(0)
     labels = make_ellipses(6, side=SIDE, n=8)
@@ -220,7 +257,7 @@ def test_the_best_are_kept_and_equals_by_position(module, make_ellipses, monkeyp
 
 def test_outputs_that_are_no_numbers_are_refused(module, make_ellipses):
     raw = perfect(make_ellipses(3, side=SIDE, n=4))
-    for name in ("classes", "offsets", "coefficients", "prototypes"):
+    for name in ("coefficients", "prototypes"):
         broken = raw._replace(**{name: getattr(raw, name) * float("nan")})
         with pytest.raises(MapsInvalid, match="no finite number"):
             yolactpp.detect(module, broken, yolactpp.YolactDecoding())
