@@ -281,7 +281,7 @@ Examples:
 
 `segpipe train --list`
 
-`segpipe train hoverlite-finetune --manifest mine/manifest.csv --out runs/mine`
+`segpipe train my-recipe.toml --manifest mine/manifest.csv --out runs/mine`
 
 `segpipe train my-recipe.toml --out runs/mine --steps 200`
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from flows import options
 from flows.exits import DONE, QUARANTINED, exits, stoppable
+from segpipe.report.scores import AGREEMENT, score_text
 
 if TYPE_CHECKING:
     from segpipe.stages.comparing import Comparison
@@ -41,7 +42,8 @@ COUNTS = {
     "n_b": "B",
     "n_matched": "matched",
 }
-SCORES = {"f1": "F1", "sq": "SQ", "pq": "PQ", "dice": "Dice", "kappa": "κ"}
+SCORES = {**AGREEMENT, "kappa": "κ"}
+"""With the long name cut short: the table is to fit a terminal."""
 
 Out = Annotated[
     Path | None,
@@ -155,13 +157,9 @@ def _table(lines: Mapping[str, tuple[str, ...]]) -> Table:
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         *(f"{row[name]:,}" for name in COUNTS),
-        *(_score(row[name], ".3f") for name in SCORES),
-        _score(row["area_difference_um2"], "+.2f"),
+        *(score_text(row[name]) for name in SCORES),
+        score_text(row["area_difference_um2"], "+.2f"),
     )
-
-
-def _score(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:{form}}"
 
 
 def _show_types(console: Console, cohort: Mapping[str, Any]) -> None:

@@ -40,16 +40,13 @@ from flows.segment_cohort import segment_cohort
 from flows.segment_slide import segment_slide
 from flows.train_network import train_network
 from segpipe.config import Frozen
+from tasks.paging import every_run
 from tasks.single_machine import POOL
 
-UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-"""States that need a process behind them."""
+TAKEN_UP = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+"""States of a run that this service has begun to start, and that hasn't ended."""
 LEFT = "The service stopped while this was under way; the next run goes on from here."
 """What a run is told that no process is behind."""
-
-
-PAGE = 200
-"""Most runs that the API tells of at once; a machine has a few dozen under way."""
 
 
 class Wanted(Frozen):
@@ -118,13 +115,13 @@ def settle(client: SyncPrefectClient) -> int:
     """Say of every run that is under way that it isn't; return how many there were."""
     left: State[Any] = Crashed(message=LEFT)
     of_flows = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=TAKEN_UP))
     )
     of_tasks = TaskRunFilter(
-        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNDER_WAY))
+        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=TAKEN_UP))
     )
-    task_runs = client.read_task_runs(task_run_filter=of_tasks, limit=PAGE)
-    flow_runs = client.read_flow_runs(flow_run_filter=of_flows, limit=PAGE)
+    task_runs = every_run(client.read_task_runs, task_run_filter=of_tasks)
+    flow_runs = every_run(client.read_flow_runs, flow_run_filter=of_flows)
     for task_run in task_runs:
         client.set_task_run_state(task_run.id, left, force=True)
     for flow_run in flow_runs:

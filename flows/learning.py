@@ -17,7 +17,7 @@ from segpipe.training.stock import Progress as Told
 
 
 def evaluate_on(  # noqa: PLR0913 - each is an option
-    finder: str | Path,
+    name_or_weights: str | Path,
     images: Images,
     out: Path,
     *,
@@ -25,12 +25,10 @@ def evaluate_on(  # noqa: PLR0913 - each is an option
     recipe: Path | None,
     test_time: str,
 ) -> dict[str, Any]:
-    """Score a network, by name or weights file, or a folder of label maps."""
+    """Score a network, by name or weights file."""
     with _bars() as told:
-        if isinstance(finder, Path) and finder.is_dir():
-            return score_label_maps(finder, images, out, progress=told)
         return score_network(
-            finder,
+            name_or_weights,
             images,
             out,
             device=resolve_device(device),
@@ -38,6 +36,14 @@ def evaluate_on(  # noqa: PLR0913 - each is an option
             test_time=test_time,
             progress=told,
         )
+
+
+def evaluate_labels_on(
+    labels: Path, images: Images, out: Path, *, recipe: Path | None
+) -> dict[str, Any]:
+    """Score a folder of label maps made elsewhere."""
+    with _bars() as told:
+        return score_label_maps(labels, images, out, recipe=recipe, progress=told)
 
 
 def calibrate_on(

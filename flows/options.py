@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from segpipe.errors import SettingsError
-
 RESULTS, MODEL, SLIDES, IMAGES, COMPUTE, OUTPUT = (
     "Results",
     "Network",
@@ -73,6 +71,7 @@ Weights = Annotated[
         metavar="FILE",
         help="Weights (.safetensors, its .toml card beside it) to use instead.",
         rich_help_panel=MODEL,
+        dir_okay=False,
     ),
 ]
 Mpp = Annotated[
@@ -262,11 +261,11 @@ FoundLabels = Annotated[
     ),
 ]
 TestTime = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--tta",
         metavar="none|flips",
-        help="Predict each image in one, or in all eight orientations.",
+        help="Predict each image in one, or in all eight orientations. Default: none.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -315,24 +314,6 @@ Scores = Annotated[
         show_default=False,
     ),
 ]
-
-
-def one_of(
-    *, labels: Path | None, weights: Path | None, network: str | None
-) -> str | Path:
-    """Return the one that is given, or else the name of the default network.
-
-    Raises
-    ------
-    SettingsError
-        If there are several.
-    """
-    chosen = {"--labels": labels, "--weights": weights, "--network": network}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    if len(given) > 1:
-        message = f"{' and '.join(given)} exclude each other; give one."
-        raise SettingsError(message)
-    return next(iter(given.values()), "hoverlite")
 
 
 def members(listed: str | None) -> list[str] | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from segpipe.report.scores import score_text
 from segpipe.training.calibrate import Calibration
 
 MEANS = {
@@ -36,8 +37,8 @@ def show_scores(metrics: Mapping[str, Mapping[str, Any]], out: Path) -> None:
             escape(name),
             f"{row['n_images']:,}",
             f"{row['n_nuclei']:,}",
-            *(_score(row.get(score)) for score in MEANS),
-            _score(row["pooled"].get("map")),
+            *(score_text(row.get(score)) for score in MEANS),
+            score_text(row["pooled"].get("map")),
         )
     console.print(table)
     console.print(
@@ -52,7 +53,7 @@ def show_calibration(found: Calibration, weights: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table("set", "before", "after", box=None, pad_edge=False)
     for name, before in found.before.items():
-        table.add_row(escape(name), _score(before), _score(found.after[name]))
+        table.add_row(escape(name), score_text(before), score_text(found.after[name]))
     console.print(table)
     console.print("[dim](PQ + AJI) / 2, means over images.")
     constants = ", ".join(
@@ -60,7 +61,3 @@ def show_calibration(found: Calibration, weights: Path) -> None:
     )
     console.print(f"  {constants or 'the defaults'}")
     console.print(f"  {escape(str(weights.with_suffix('.toml')))}")
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

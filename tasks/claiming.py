@@ -34,6 +34,7 @@ from prefect.states import Crashed
 
 from segpipe.stores.holders import Holder, judge_process
 from segpipe.stores.layout import Layout
+from tasks.paging import every_run
 
 OUT, HOLDER = "segpipe.out", "segpipe.process"
 """Labels of a flow run: its result folder, and the process that it is."""
@@ -41,8 +42,6 @@ UNDER_WAY = [StateType.RUNNING, StateType.CANCELLING]
 """States of a run that some process should be behind."""
 UNENDED = sorted(set(StateType) - set(TERMINAL_STATES))
 """States that what is inside of a dead run may be left in."""
-PAGE = 200
-"""Most that the API returns at once."""
 
 _is_inside: ContextVar[bool] = ContextVar("segpipe_claiming", default=False)
 
@@ -83,12 +82,8 @@ def claim(client: SyncPrefectClient, run_id: UUID, out: Path) -> None:
 
 def end_dead_runs(client: SyncPrefectClient, out: Path) -> list[str]:
     """End the flow runs into a folder whose processes are gone; return their names."""
-    filter_ = FlowRunFilter(state=_flow_state(UNDER_WAY))
-    found: list[FlowRun] = []
-    while page := client.read_flow_runs(
-        flow_run_filter=filter_, limit=PAGE, offset=len(found)
-    ):
-        found += page
+    under_way = FlowRunFilter(state=_flow_state(UNDER_WAY))
+    found = every_run(client.read_flow_runs, flow_run_filter=under_way)
     dead = [run for run in found if _is_dead(run, out)]
     for run in dead:
         _end(client, run)
@@ -113,14 +108,14 @@ def _end(client: SyncPrefectClient, run: FlowRun) -> None:
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
         state=_flow_state(UNENDED),
     )
-    for child in client.read_flow_runs(flow_run_filter=inside, limit=PAGE):
+    for child in every_run(client.read_flow_runs, flow_run_filter=inside):
         _end(client, child)
-    tasks = client.read_task_runs(
+    tasks = every_run(
+        client.read_task_runs,
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
         task_run_filter=TaskRunFilter(
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNENDED))
         ),
-        limit=PAGE,
     )
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=message), force=True)

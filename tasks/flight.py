@@ -130,13 +130,17 @@ class Flight:
 
     def _launch(self) -> bool:
         """Submit what there is room for; return whether there is anything to await."""
-        if self.suspects:
-            if not self.airborne:
-                self._submit(self.suspects.popleft())
-        else:
+        if not self._holds_back():
             for attempt in self._next_attempts(self._room()):
                 self._submit(attempt)
+        elif self.suspects and not self.airborne:
+            self._submit(self.suspects.popleft())
         return bool(self.airborne or self.delayed)
+
+    def _holds_back(self) -> bool:
+        """Whether a suspect is, or waits to be, tried alone: nothing goes beside it."""
+        alone = any(attempt.n_alone for _, attempt in self.airborne.values())
+        return alone or bool(self.suspects)
 
     def _next_attempts(self, room: int) -> Iterator[Attempt]:
         now = time.monotonic()
@@ -188,7 +192,8 @@ class Flight:
         since, is_hollow = time.monotonic(), False
         while (now := time.monotonic()) < (end := since + self._limit_s(is_hollow)):
             raise_if_stopped()
-            wake = min([end, now + LOOK_S, *(attempt.due for attempt in self.delayed)])
+            due = [] if self._holds_back() else [each.due for each in self.delayed]
+            wake = min([end, now + LOOK_S, *due])
             try:
                 return self.airborne.pop(self.landed.get(timeout=max(0.01, wake - now)))
             except Empty:

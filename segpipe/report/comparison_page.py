@@ -15,18 +15,11 @@ from segpipe.report.differences import BOTH
 from segpipe.report.looks import Look, css, dot, pictured
 from segpipe.report.page import card, facts, numbers, page
 from segpipe.report.score_tables import confusion_table
+from segpipe.report.scores import AGREEMENT, NOTHING, score_text
 from segpipe.tables.palette import IN_A, IN_B, OTHER_TYPE
 
 MOST_SLIDES = 500
 """Slides that have a line of their own: those that agree least."""
-SCORES = {
-    "f1": "F1",
-    "sq": "SQ",
-    "pq": "PQ",
-    "dice": "Dice",
-    "kappa": "κ of types",
-}
-"""Scores that are shown, and how they are called."""
 _MEANINGS = (
     "Nuclei are one if their IoU is above 0.5. F1: twice those matched by all of both "
     "runs. SQ: mean IoU of those matched. PQ: F1 × SQ. Dice: of the foreground. κ: "
@@ -95,7 +88,7 @@ def _numbers(cohort: Mapping[str, Any]) -> dict[str, str]:
         "nuclei in B": f"{cohort['n_b']:,}",
         "matched": f"{cohort['n_matched']:,}",
     }
-    shown = {title: _score(cohort[name]) for name, title in SCORES.items()}
+    shown = {title: score_text(cohort[name]) for name, title in AGREEMENT.items()}
     area = {"median B − A": _difference(cohort["area_difference_um2"])}
     return {**counts, **shown, **area}
 
@@ -127,7 +120,7 @@ def _fates(cohort: Mapping[str, Any]) -> str:
 
 def _table(report: ComparisonReport) -> str:
     heads = ["Slide", "A", "B", "matched", "only A", "only B", "other type"]
-    heads += [*SCORES.values(), "median B − A"]
+    heads += [*AGREEMENT.values(), "median B − A"]
     head = "".join(
         f'<th class="{"right" if i else ""}">{name}</th>'
         for i, name in enumerate(heads)
@@ -153,7 +146,7 @@ def _agreement(row: Mapping[str, Any]) -> tuple[float, str]:
 def _line(name: str, row: Mapping[str, Any]) -> str:
     counts = ("n_a", "n_b", "n_matched", "n_only_a", "n_only_b", "n_other_type")
     cells = [f"{row[count]:,}" for count in counts]
-    cells += [_score(row[score]) for score in SCORES]
+    cells += [score_text(row[score]) for score in AGREEMENT]
     cells += [_difference(row["area_difference_um2"])]
     right = "".join(f'<td class="right">{cell}</td>' for cell in cells)
     return f"<tr><td>{escape(name)}</td>{right}</tr>"
@@ -214,9 +207,5 @@ def _types(cohort: Mapping[str, Any]) -> list[str]:
     return [card("Types of matched nuclei: rows are A, columns B", table)]
 
 
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
 def _difference(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f} µm²"
+    return NOTHING if value is None else f"{value:+.2f} µm²"

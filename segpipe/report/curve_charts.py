@@ -13,6 +13,7 @@ from segpipe.metrics.curves import RECALLS, best_f1, interpolated
 from segpipe.metrics.overlap import Floats
 from segpipe.metrics.ranking import IOUS, Ranking
 from segpipe.metrics.reliability import Bins
+from segpipe.report.scores import score_text
 
 _WIDTH, _HEIGHT = 360, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 26, 40
@@ -45,7 +46,8 @@ def precision_recall(ranking: Ranking) -> str:
 
 def _level(ranking: Ranking, level: int, colour: str) -> Line:
     precision = interpolated(ranking, level)
-    label = f"IoU {IOUS[level]:.2f}, AP {precision.mean():.3f}"
+    ap = score_text(precision.mean() if ranking.n_truth else None)
+    label = f"IoU {IOUS[level]:.2f}, AP {ap}"
     return Line(x=RECALLS, y=precision, label=label, colour=colour)
 
 

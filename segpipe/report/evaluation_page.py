@@ -16,6 +16,7 @@ from segpipe.report.looks import Look, css, pictured
 from segpipe.report.mistakes import INVENTED, MISSED, OUTLINED_BADLY, RIGHT, TRUTH
 from segpipe.report.page import card, facts, numbers, page
 from segpipe.report.score_tables import confusion_table, error_table, score_table
+from segpipe.report.scores import NOTHING, score_text
 
 _SHOWN_ORGANS = 12
 _APPROXIMATE = (
@@ -65,7 +66,7 @@ def evaluation_page(report: EvaluationReport) -> str:
     ways = (
         '<p class="faint">Mean: of the scores of the images. Pooled: of the counts '
         "of all images added up, as COCO's AP and mAP are; F1 of types and mPQ+ "
-        "are pooled by definition. – is nothing to score.</p>"
+        f"are pooled by definition. {NOTHING} is nothing to score.</p>"
     )
     errors = error_table(report.metrics)
     body = [
@@ -106,8 +107,8 @@ def _grid(charts: Sequence[str]) -> str:
 def _numbers(one: SetReport, metrics: Mapping[str, Any]) -> dict[str, str]:
     shown = {"PQ": "pq", "AJI": "aji", "Dice": "dice", "F1 of detection": "f1_det"}
     shown |= {"mean F1 of types": "f1_type"} if one.confusion is not None else {}
-    scores = {title: _score(metrics.get(name)) for title, name in shown.items()}
-    ranked = {"COCO mAP": _score(metrics["pooled"]["map"])} if one.ranking else {}
+    scores = {title: score_text(metrics.get(name)) for title, name in shown.items()}
+    ranked = {"COCO mAP": score_text(metrics["pooled"]["map"])} if one.ranking else {}
     return {**scores, **ranked}
 
 
@@ -142,7 +143,7 @@ def _charts(one: SetReport, metrics: Mapping[str, Any]) -> list[str]:
     charts = []
     if one.ranking is not None:
         aps = [
-            Bar(label=iou, value=ap or 0, text=_score(ap))
+            Bar(label=iou, value=ap or 0, text=score_text(ap))
             for iou, ap in metrics["ap_pooled"].items()
         ]
         charts += [
@@ -150,7 +151,7 @@ def _charts(one: SetReport, metrics: Mapping[str, Any]) -> list[str]:
             card("Average precision by IoU, pooled", bars(aps)),
         ]
     if one.reliability is not None:
-        error = _score(metrics["calibration"]["expected_error"])
+        error = score_text(metrics["calibration"]["expected_error"])
         title = f"Reliability of pixels: expected calibration error {error}"
         charts.append(card(title, reliability(bins(one.reliability))))
     charts.append(
@@ -159,7 +160,7 @@ def _charts(one: SetReport, metrics: Mapping[str, Any]) -> list[str]:
     if len(one.organs) > 1:
         lowest = sorted(one.organs.items(), key=lambda entry: entry[1])
         rows = [
-            Bar(label=organ, value=pq, text=_score(pq))
+            Bar(label=organ, value=pq, text=score_text(pq))
             for organ, pq in lowest[:_SHOWN_ORGANS]
         ]
         charts.append(card("PQ by organ, the lowest first", bars(rows)))
@@ -175,7 +176,3 @@ def _looks(looks: Sequence[Look]) -> str:
         "both: outlined badly": OUTLINED_BADLY,
     }
     return pictured(looks, legend)
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from segpipe.metrics.overlap import Ints
+from segpipe.report.scores import NOTHING, score_text
 
 SCORES = {
     "dice": "Dice",
@@ -46,7 +47,7 @@ def error_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the pixel errors of each set, as means over images."""
     head = _row(["set", *ERRORS.values()], "th")
     lines = "".join(
-        _row([name, *(_number(row.get(e), 4) for e in ERRORS)], "td")
+        _row([name, *(score_text(row.get(e), ".4f") for e in ERRORS)], "td")
         for name, row in metrics.items()
     )
     return _table(f"<thead>{head}</thead><tbody>{lines}</tbody>")
@@ -121,18 +122,16 @@ def _cells(row: Mapping[str, Any], names: Sequence[str]) -> str:
 def _cell(value: float | None) -> str:
     """Return a score with a bar of its length behind it."""
     if value is None:
-        return '<td class="right faint">–</td>'
+        return f'<td class="right faint">{NOTHING}</td>'
     bar = "color-mix(in srgb, var(--accent) 22%, transparent)"
     shade = f"linear-gradient(to right, {bar} {value:.0%}, transparent {value:.0%})"
-    return f'<td class="right score" style="background:{shade}">{value:.3f}</td>'
+    return (
+        f'<td class="right score" style="background:{shade}">{score_text(value)}</td>'
+    )
 
 
 def _shown(row: Mapping[str, Any], name: str) -> bool:
     return row.get(name) is not None
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _row(cells: Sequence[str], tag: str) -> str:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import mean
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
 
-from segpipe.errors import DatasetError
+from segpipe.errors import DatasetError, OutputNotWritable
 from segpipe.metrics import mean_score, scores
 from segpipe.networks import Answer, LoadedNetwork, load
 from segpipe.training.annotated import Annotated, read_annotated
@@ -76,8 +77,11 @@ def calibrate_weights(
         If an image won't do, or none has a nucleus.
     WeightsError
         If the weights won't do.
+    OutputNotWritable
+        If the card can't be written; nothing has been tried then.
     """
     loaded = load(weights, device=device)
+    _check_writable(weights.with_suffix(".toml"))
     chosen = recipe_of(loaded) if recipe is None else read_recipe(recipe)
     annotated = [read_annotated(sample) for sample in images.select(chosen)]
     _check_nuclei(annotated)
@@ -93,6 +97,19 @@ def calibrate_weights(
         before={name: before[name] for name in both},
         after={name: after[name] for name in both},
     )
+
+
+def _check_writable(card: Path) -> None:
+    """Refuse a folder that takes no file: a card is written beside its place."""
+    try:
+        with TemporaryFile(dir=card.parent):
+            pass
+    except OSError as error:
+        message = (
+            f"The card {card} can't be written: {error.strerror}. Copy the weights and "
+            "their card into a folder of yours, and calibrate them there."
+        )
+        raise OutputNotWritable(message) from error
 
 
 def _check_nuclei(annotated: Sequence[Annotated]) -> None:

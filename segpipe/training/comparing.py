@@ -142,7 +142,25 @@ def known_part(annotated: Annotated, labels: LabelMap) -> tuple[Annotated, Label
 
 
 def to_shape(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Resample a plane of ids to another shape; each pixel takes the nearest."""
+    """Resample a plane to another shape; each pixel takes the value of the nearest.
+
+    Parameters
+    ----------
+    plane : (Y, X) int32 or uint8
+        Ids, or 0 and 1 of a mask.
+    shape
+        Height and width wanted, in pixels.
+
+    Returns
+    -------
+    array of ``shape``
+        Of the plane's dtype.
+
+    Raises
+    ------
+    cv2.error
+        If either has no pixel.
+    """
     size = (shape[1], shape[0])
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT))
 
@@ -221,7 +239,25 @@ def _vote(labels: LabelMap, planes: NDArray[np.uint8]) -> Ints:
 
 
 def sums_inside(labels: LabelMap, plane: NDArray[Any]) -> Floats:
-    """Sum a plane over the pixels of each instance, by ascending id."""
+    """Sum a plane over the pixels of each instance.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+        Label map with N instances; 0 is background.
+    plane : (Y, X) of numbers or bool
+        What is added up.
+
+    Returns
+    -------
+    (N,) float64
+        By ascending id; empty if there is no instance.
+
+    Raises
+    ------
+    IndexError
+        If they differ in height or width.
+    """
     inside = labels > 0
     ids, at = np.unique(labels[inside], return_inverse=True)
     return np.bincount(at, plane[inside], len(ids)).astype(np.float64)
@@ -229,6 +265,13 @@ def sums_inside(labels: LabelMap, plane: NDArray[Any]) -> Floats:
 
 def mean_prob(labels: LabelMap, prob: ProbMap) -> Floats:
     """Return the mean probability in each instance, as the nuclei table has it.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+        Label map with N instances.
+    prob : (Y, X) uint8
+        Foreground probability in units of 1/255.
 
     Returns
     -------

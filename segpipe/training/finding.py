@@ -112,11 +112,11 @@ class NetworkFinder:
         """Predict and decode at the network's resolution."""
         said = answer_image(self.loaded, annotated, test_time=self.test_time)
         decoded = said.decode(self.loaded.decoding)
-        prob = decoded.maps.get(PROB_HEAD)
+        prob = decoded.maps[PROB_HEAD]
         return Found(
             labels=decoded.labels,
             types=decoded.maps.get(TYPE_HEAD),
-            scores=None if prob is None else mean_prob(decoded.labels, prob),
+            scores=mean_prob(decoded.labels, prob),
             prob=prob,
         )
 

@@ -89,7 +89,12 @@ def score_network(  # noqa: PLR0913 - each is a choice of the caller
 
 
 def score_label_maps(
-    folder: Path, images: Images, out: Path, *, progress: Progress | None = None
+    folder: Path,
+    images: Images,
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate label maps that another program made, without types and scores.
 
@@ -101,10 +106,13 @@ def score_label_maps(
         What to evaluate on.
     out
         Folder; made if missing.
+    recipe
+        Says the sets' mpp, and which of their images are held out. None takes the sets
+        as the manifest has them.
     progress
         Called with what is done, how many are done, and of how many.
     """
-    samples = images.select(None)
+    samples = images.select(None if recipe is None else read_recipe(recipe))
     return evaluate(label_maps(folder, samples), samples, out, progress=progress)
 
 

@@ -22,6 +22,6 @@ def imported(module: str, *, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         message = (
             f"This cluster profile needs the package {package}, which can't be "
-            f"imported ({error}). Install it by: pip install 'segpipe[{extra}]'"
+            f"imported ({error}). In segpipe's repository: pip install '.[{extra}]'"
         )
         raise SettingsError(message) from error

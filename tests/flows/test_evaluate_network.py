@@ -15,6 +15,17 @@ from segpipe.training.scoring import Images, score_network
 
 ANNOTATED = Path(__file__).parents[1] / "annotated"
 SIDE = 160
+RECIPE = """
+name = "theirs"
+network = "hoverlite"
+manifest = "manifest.csv"
+steps = 1
+[[sets]]
+name = "slide 10"
+weight = 1
+mpp = 0.25
+held_out = ["10_1"]
+"""
 FILES = {"metrics.json", "images.parquet", "curves.parquet", "evaluation.html"}
 
 
@@ -83,6 +94,20 @@ def test_label_maps_are_scored_without_a_network_and_shown_in_a_table(
     assert str(tmp_path / "out" / "evaluation.html") in ended.stdout
 
 
+def test_label_maps_are_scored_as_a_recipe_has_the_sets(manifest, tmp_path):
+    without_mpp = manifest.with_name("without_mpp.csv")
+    lines = manifest.read_text().replace(",test,0.25,", ",train,,")
+    without_mpp.write_text(lines)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    arguments = ("--labels", manifest.parent, "--manifest", without_mpp)
+    arguments = (*arguments, "--out", tmp_path / "out", "--split", "dev", "--json")
+    assert "split 'dev'" in segpipe(*arguments).stdout
+    ended = segpipe(*arguments, "--recipe", recipe)
+    assert ended.exit_code == 0, ended.output
+    assert list(json.loads(ended.stdout)) == ["slide 10"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,6 +115,9 @@ def test_label_maps_are_scored_without_a_network_and_shown_in_a_table(
         (("--set", "kumar"), "it has test of slide 09"),
         (("--tta", "twice"), "'twice'"),
         (("--network", "hoverlite", "--labels", ANNOTATED), "exclude each other"),
+        (("--labels", ANNOTATED, "--tta", "flips"), "leave out --tta"),
+        (("--labels", ANNOTATED, "--device", "cpu"), "leave out --device"),
+        (("--weights", ANNOTATED), "--weights"),
         (("--network", "unknown"), "unknown"),
     ],
 )

@@ -8,7 +8,7 @@ from test_pages import NASTY, parsed
 
 from segpipe.metrics import Ranking, Reliability
 from segpipe.report.charts import histogram
-from segpipe.report.curve_charts import ordered
+from segpipe.report.curve_charts import ordered, precision_recall
 from segpipe.report.evaluation_page import (
     EvaluationReport,
     Look,
@@ -114,6 +114,13 @@ def test_what_is_not_known_is_not_shown():
     assert "Precision over recall" not in page.text
     assert "Types:" not in page.text
     assert "–" in page.text
+
+
+@pytest.mark.parametrize(("n_truth", "shown"), [(0, "AP –"), (1, "AP 0.000")])
+def test_precision_without_true_nuclei_is_a_dash_as_in_tables(n_truth, shown):
+    matched = np.zeros((10, 1), np.bool_)
+    ranking = Ranking(scores=np.array([0.9]), matched=matched, n_truth=n_truth)
+    assert precision_recall(ranking).count(shown) == 3
 
 
 def test_the_confusion_shows_shares_of_the_truth():

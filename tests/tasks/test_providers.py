@@ -78,7 +78,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "dask_jobqueue.slurm", None)
     settings = Settings(cluster=ROOT / "deploy" / "clusters" / "slurm.toml")
     with (
-        pytest.raises(SettingsError, match=r"pip install 'segpipe\[slurm\]'"),
+        pytest.raises(SettingsError, match=r"pip install '\.\[slurm\]'"),
         provided(settings),
     ):
         pass

@@ -1,3 +1,4 @@
+import errno
 import json
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from segpipe.errors import DatasetError, OutputNotWritable, SettingsError, ShapeMismatch
 from segpipe.networks import MapsAnswer, card_of, load, weights_file
 from segpipe.networks._inference import quantise
+from segpipe.training import calibrate as calibrating
 from segpipe.training import gallery
 from segpipe.training.annotated import at_mpp, read_annotated
 from segpipe.training.calibrate import calibrate, calibrate_weights
@@ -395,15 +397,35 @@ def test_calibration_finds_a_better_constant_and_keeps_the_rest(loaded, annotate
     assert reached > 0.6
 
 
-def test_calibrating_writes_the_card_and_leaves_the_weights(
-    manifest, tmp_path, monkeypatch
-):
+@pytest.fixture
+def weights(tmp_path):
+    """The weights that ship, to write on."""
     shipped = weights_file("hoverlite")
     weights = tmp_path / "mine" / "hoverlite.safetensors"
     weights.parent.mkdir()
     for suffix in (".safetensors", ".toml"):
         copied = shipped.with_suffix(suffix).read_bytes()
         weights.with_suffix(suffix).write_bytes(copied)
+    return weights
+
+
+def test_a_card_that_can_not_be_written_is_refused_before_anything_is_predicted(
+    manifest, weights, monkeypatch
+):
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(calibrating, "TemporaryFile", refuse)
+    images = Images(manifest=manifest, split="train", sets=["typed"])
+    told = []
+    with pytest.raises(OutputNotWritable, match=r"hoverlite.toml can't .* Read-only"):
+        calibrate_weights(weights, images, progress=lambda *now: told.append(now))
+    assert told == []
+
+
+def test_calibrating_writes_the_card_and_leaves_the_weights(
+    manifest, weights, monkeypatch
+):
     annotate_card(weights, decoding={"foreground": 0.9})
     constants = load(weights).network.decoding
     monkeypatch.setattr(constants, "CHOICES", {"foreground": (0.5, 0.9)})
@@ -423,7 +445,7 @@ def test_calibrating_writes_the_card_and_leaves_the_weights(
     again = load(weights)
     assert again.decoding == constants()
     assert again.card.scores == {}, "those there were, were of other constants"
-    assert weights.read_bytes() == shipped.read_bytes()
+    assert weights.read_bytes() == weights_file("hoverlite").read_bytes()
 
 
 def test_images_without_a_nucleus_are_nothing_to_calibrate_on(loaded, annotated):
