@@ -34,14 +34,21 @@ def typed_targets(
 
 
 class Pixels(NamedTuple):
-    """Maps (B, H, W) of 0 and 1 that say what a pixel is good for in a loss."""
+    """Maps (B, H, W) that say what a pixel is good for in a loss."""
 
     inside: Tensor
-    """The target of ``prob``."""
+    """0 or 1: the target of ``prob``."""
     valid: Tensor
-    """The image is shown at all."""
+    """0 or 1: the image is shown at all."""
     trusted: Tensor
-    """And its instances can be relied on."""
+    """0 or 1: and its instances can be relied on."""
+
+    def weighed(self, weight: Tensor) -> Tensor:
+        """Return how much each pixel counts: ``weight`` where instances are trusted.
+
+        Weights come of instances, so other valid pixels count 1.
+        """
+        return self.trusted * weight + (self.valid - self.trusted)
 
 
 def pixels_of(target: Mapping[str, Tensor]) -> Pixels:

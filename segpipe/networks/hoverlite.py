@@ -110,18 +110,19 @@ def loss(
     be trusted; elsewhere all pixels weigh the same.
     """
     prob, hv, *typed = (out.float() for out in outputs)
-    inside, valid, trusted = pixels_of(target)
-    instances = trusted * target["weight"][:, 0]
-    pixels = instances + (valid - trusted)
+    pixels = pixels_of(target)
+    inside, valid, trusted = pixels
+    weight = pixels.weighed(target["weight"][:, 0])
+    instances = trusted * weight
     spread = instances * (inside + OUTSIDE_WEIGHT * (1 - inside))
     terms = {
-        "bce": losses.bce_loss(prob[:, 0], inside, pixels),
+        "bce": losses.bce_loss(prob[:, 0], inside, weight),
         "dice": losses.dice_loss(prob[:, 0], inside, valid),
         "hv": HV_WEIGHT * losses.hv_loss(hv, target["hv"], spread),
         "hv_slope": SLOPE_WEIGHT
         * losses.hv_gradient_loss(hv, target["hv"], instances * inside),
     }
-    return terms | type_terms(typed, target, pixels, balance=TYPE_BALANCE)
+    return terms | type_terms(typed, target, weight, balance=TYPE_BALANCE)
 
 
 NETWORK = Network(

@@ -170,10 +170,10 @@ def loss(
     (``reliable``), and nothing where no image is shown (``valid``).
     """
     prob, *typed = (out.float() for out in outputs)
-    inside, valid, trusted = pixels_of(target)
-    weight = trusted * target["weight"][:, 0] + (valid - trusted)
-    terms = {"bce": losses.bce_loss(prob[:, 0], inside, weight)}
-    return terms | type_terms(typed, target, valid)
+    pixels = pixels_of(target)
+    weight = pixels.weighed(target["weight"][:, 0])
+    terms = {"bce": losses.bce_loss(prob[:, 0], pixels.inside, weight)}
+    return terms | type_terms(typed, target, pixels.valid)
 
 
 NETWORK = Network(

@@ -59,7 +59,7 @@ def near_two(labels: LabelMap, *, reach_px: int) -> Mask:
     -------
     (Y, X) bool
     """
-    found: Mask = _near_two(dense_ids(labels), reach_px)
+    found: Mask = _near_two(labels.astype(np.int64, order="C", copy=False), reach_px)
     return found
 
 
