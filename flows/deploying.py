@@ -14,11 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
     TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import (
     ConcurrencyLimitConfig,
@@ -40,7 +36,7 @@ from flows.segment_cohort import segment_cohort
 from flows.segment_slide import segment_slide
 from flows.train_network import train_network
 from segpipe.config import Frozen
-from tasks.paging import every_run
+from tasks.paging import every_run, flow_state, task_state
 from tasks.single_machine import POOL
 
 TAKEN_UP = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
@@ -114,12 +110,8 @@ def _when_asked(
 def settle(client: SyncPrefectClient) -> int:
     """Say of every run that is under way that it isn't; return how many there were."""
     left: State[Any] = Crashed(message=LEFT)
-    of_flows = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=TAKEN_UP))
-    )
-    of_tasks = TaskRunFilter(
-        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=TAKEN_UP))
-    )
+    of_flows = FlowRunFilter(state=flow_state(TAKEN_UP))
+    of_tasks = TaskRunFilter(state=task_state(TAKEN_UP))
     task_runs = every_run(client.read_task_runs, task_run_filter=of_tasks)
     flow_runs = every_run(client.read_flow_runs, flow_run_filter=of_flows)
     for task_run in task_runs:

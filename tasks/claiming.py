@@ -21,11 +21,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
     TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.context import FlowRunContext
@@ -34,7 +30,7 @@ from prefect.states import Crashed
 
 from segpipe.stores.holders import Holder, judge_process
 from segpipe.stores.layout import Layout
-from tasks.paging import every_run
+from tasks.paging import every_run, flow_state, task_state
 
 OUT, HOLDER = "segpipe.out", "segpipe.process"
 """Labels of a flow run: its result folder, and the process that it is."""
@@ -82,7 +78,7 @@ def claim(client: SyncPrefectClient, run_id: UUID, out: Path) -> None:
 
 def end_dead_runs(client: SyncPrefectClient, out: Path) -> list[str]:
     """End the flow runs into a folder whose processes are gone; return their names."""
-    under_way = FlowRunFilter(state=_flow_state(UNDER_WAY))
+    under_way = FlowRunFilter(state=flow_state(UNDER_WAY))
     found = every_run(client.read_flow_runs, flow_run_filter=under_way)
     dead = [run for run in found if _is_dead(run, out)]
     for run in dead:
@@ -106,21 +102,15 @@ def _end(client: SyncPrefectClient, run: FlowRun) -> None:
     message = "Its process was killed, or its machine went down."
     inside = FlowRunFilter(
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
-        state=_flow_state(UNENDED),
+        state=flow_state(UNENDED),
     )
     for child in every_run(client.read_flow_runs, flow_run_filter=inside):
         _end(client, child)
     tasks = every_run(
         client.read_task_runs,
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
-        task_run_filter=TaskRunFilter(
-            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNENDED))
-        ),
+        task_run_filter=TaskRunFilter(state=task_state(UNENDED)),
     )
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=message), force=True)
     client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-
-
-def _flow_state(types: list[StateType]) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from prefect.client.schemas.filters import (
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+
 Run = TypeVar("Run")
 
 PAGE = 200
@@ -28,3 +36,13 @@ def every_run(read: Callable[..., list[Run]], **filters: Any) -> list[Run]:  # n
     while page := read(**filters, limit=PAGE, offset=len(found)):
         found += page
     return found
+
+
+def flow_state(types: list[StateType]) -> FlowRunFilterState:
+    """Return the filter for flow runs in one of some states."""
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+
+
+def task_state(types: list[StateType]) -> TaskRunFilterState:
+    """Return the filter for task runs in one of some states."""
+    return TaskRunFilterState(type=TaskRunFilterStateType(any_=types))
