@@ -102,7 +102,7 @@ def inspect_slide(
     """
     layout = opened(folder)
     ledger = Ledger(layout, slide_id)
-    row = _row(layout, slide_id)
+    row = _row(ledger)
     reason = layout.quarantine(slide_id)
     quarantined = json.loads(reason.read_text()) if reason.exists() else None
     plan = _last_plan(ledger)
@@ -200,13 +200,13 @@ def _listed(layout: Layout) -> list[SlideRow]:
     return read_slides(layout.slides) if layout.slides.exists() else []
 
 
-def _row(layout: Layout, slide_id: str) -> SlideRow | None:
+def _row(ledger: Ledger) -> SlideRow | None:
     """Return a slide's row by its ledger, or, if that is gone, by the table."""
-    path = Ledger(layout, slide_id).row_path
-    if path.exists():
-        return SlideRow.from_json(path.read_text())
-    listed = (row for row in _listed(layout) if row.slide_id == slide_id)
-    return next((row for row in listed if row.status == "done"), None)
+    if ledger.row_path.exists():
+        return SlideRow.from_json(ledger.row_path.read_text())
+    rows = _listed(ledger.layout)
+    own = (row for row in rows if row.slide_id == ledger.slide_id)
+    return next((row for row in own if row.status == "done"), None)
 
 
 def _holder(ledger: Ledger) -> str | None:
