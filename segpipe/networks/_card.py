@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,27 +161,26 @@ def _check(table: Mapping[str, Any], card: str) -> None:
     WeightsError
         At the first such.
     """
-    decoding, scores = table.get("decoding", {}), table.get("scores", {})
-    _refuse(card, ((name, value, _KINDS[name]) for name, value in table.items()))
-    _refuse(card, ((f"scores.{name}", row, _TABLE) for name, row in scores.items()))
-    rows = {"decoding": decoding, **{f"scores.{n}": row for n, row in scores.items()}}
-    _refuse(
-        card,
-        (
-            (f"{name}.{key}", value, _NUMBER)
-            for name, row in rows.items()
-            for key, value in row.items()
-        ),
-    )
-
-
-def _refuse(card: str, values: Iterable[tuple[str, Any, _Kind]]) -> None:
-    for place, value, kind in values:
+    for place, value, kind in _values(table):
         if not kind.holds(value):
             message = (
                 f"The card {card} has {place} = {value!r}; it must be {kind.wanted}."
             )
             raise WeightsError(message)
+
+
+def _values(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, _Kind]]:
+    """Yield each value, where it stands, and what it may be; tables before theirs."""
+    for name, value in table.items():
+        yield name, value, _KINDS[name]
+    for name, row in table.get("scores", {}).items():
+        yield f"scores.{name}", row, _TABLE
+        yield from _numbers(f"scores.{name}", row)
+    yield from _numbers("decoding", table.get("decoding", {}))
+
+
+def _numbers(name: str, row: Mapping[str, Any]) -> Iterator[tuple[str, Any, _Kind]]:
+    return ((f"{name}.{key}", value, _NUMBER) for key, value in row.items())
 
 
 def _pairs(row: Mapping[str, Any]) -> Iterator[str]:
