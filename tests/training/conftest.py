@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segpipe.training.patches import collate, draw_nth
 from segpipe.training.recipe import Recipe, SetRecipe
 
 
@@ -79,6 +80,18 @@ def edit_manifest(manifest):
         return write_manifest(manifest, rows)
 
     return edit
+
+
+@pytest.fixture
+def draw_batch():
+    """Draw the batch of a step."""
+
+    def draw(stock, recipe, chosen, step):
+        return collate(
+            [draw_nth(stock, recipe, chosen, step, n) for n in range(recipe.batch)]
+        )
+
+    return draw
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from segpipe.networks import network
 from segpipe.training.annotated import read_annotated
 from segpipe.training.augment import Augmentation, CopyPaste
 from segpipe.training.feeding import feed
-from segpipe.training.patches import collate, draw_nth, draw_patch, draw_scene
+from segpipe.training.patches import draw_nth, draw_patch, draw_scene
 from segpipe.training.selecting import select_samples
 from segpipe.training.stock import Source, Stock, load_stock
 
@@ -30,13 +30,7 @@ def test_shares_follow_the_recipe_and_held_out_images_stay_out(stock):
     assert ids == [["im0"], ["im1", "im3"]]
 
 
-def draw_batch(stock, recipe, chosen, step):
-    return collate(
-        [draw_nth(stock, recipe, chosen, step, n) for n in range(recipe.batch)]
-    )
-
-
-def test_a_batch_depends_on_seed_and_step_alone(stock, recipe):
+def test_a_batch_depends_on_seed_and_step_alone(stock, recipe, draw_batch):
     first, targets = draw_batch(stock, recipe, HOVERLITE, 5)
     again, _ = draw_batch(stock, recipe, HOVERLITE, 5)
     later, _ = draw_batch(stock, recipe, HOVERLITE, 6)
@@ -106,7 +100,7 @@ def pasting(recipe, **fields):
     return recipe.model_copy(update={"augmentation": aug, **fields})
 
 
-def test_pasted_nuclei_depend_on_the_seed_alone(stock, recipe):
+def test_pasted_nuclei_depend_on_the_seed_alone(stock, recipe, draw_batch):
     first, targets = draw_batch(stock, pasting(recipe), HOVERLITE, 3)
     again, same = draw_batch(stock, pasting(recipe), HOVERLITE, 3)
     without, _ = draw_batch(stock, recipe, HOVERLITE, 3)
@@ -153,7 +147,7 @@ def test_balance_brings_rare_types_up(stock, recipe):
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
-def test_threads_feed_the_same_batches_in_order(stock, recipe, n_workers):
+def test_threads_feed_the_same_batches_in_order(stock, recipe, n_workers, draw_batch):
     draw = partial(draw_nth, stock, recipe, HOVERLITE)
     fed = list(feed(draw, range(2, 7), recipe.batch, n_workers=n_workers))
     assert [step for step, _ in fed] == [2, 3, 4, 5, 6]

@@ -17,7 +17,6 @@ from segpipe.training.evaluating import evaluate
 from segpipe.training.export import export_weights
 from segpipe.training.finding import NetworkFinder
 from segpipe.training.manifest import read_manifest
-from segpipe.training.patches import collate, draw_nth
 from segpipe.training.recipe import SelfTraining
 from segpipe.training.run import start
 from segpipe.training.selecting import select_samples
@@ -41,13 +40,12 @@ def finder(dark_blobs):
     return NetworkFinder(loaded=load(dark_blobs))
 
 
-def test_its_targets_are_not_cut(detecting):
+def test_its_targets_are_not_cut(detecting, draw_batch):
     chosen = network("dark_blobs")
     names = {one.name for one in detecting.sets}
     samples = select_samples(detecting.manifest, "train", detecting, only=names)
     stock = load_stock(detecting, samples, mpp=chosen.mpp)
-    drawn = [draw_nth(stock, detecting, chosen, 1, n) for n in range(detecting.batch)]
-    planes, targets = collate(drawn)
+    planes, targets = draw_batch(stock, detecting, chosen, 1)
     assert set(targets) == {"instances", "type", "valid", "reliable"}
     assert {t.shape[-2:] for t in targets.values()} == {planes.shape[-2:]}
     seen = {}
